@@ -1,0 +1,178 @@
+"""Plugins by name: a name is a file name. Listing names imports nothing of a plugin, and no torch.
+
+`methods/pix2pix.py` is the method `pix2pix`; a third party adds methods by the entry point group `sarbench.methods`
+(`foo = "their_package.foo"`) or by `--plugin path/to/foo.py`. Two plugins of one name are an error, never an override.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from sarbench.bench.errors import ContractError
+
+if TYPE_CHECKING:
+    from sarbench.bench.interface import Dataset, Method, Metric
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = {"methods": ROOT / "methods", "datasets": ROOT / "datasets", "metrics": ROOT / "bench" / "metrics"}
+PACKAGES = {"methods": "sarbench.methods", "datasets": "sarbench.datasets", "metrics": "sarbench.bench.metrics"}
+
+_added: dict[str, Path] = {}  # method plugins given by path
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plugin that can be loaded: where it comes from, not yet imported."""
+
+    name: str
+    path: Path | None  # its file, where that is known without importing
+    module: str  # what to import; empty for a plugin given by path
+
+
+def add_plugin(path: str | Path) -> str:
+    """Make the method in a file known under the file's name; returns the name."""
+    file = Path(path).resolve()
+    if not file.is_file() or file.suffix != ".py":
+        raise ContractError(f"--plugin {path}: no such Python file")
+    if _added.get(file.stem) == file:
+        return file.stem
+    if file.stem in plugins("methods"):
+        raise ContractError(f"--plugin {path}: the method name {file.stem!r} is taken; rename the file")
+    _added[file.stem] = file
+    return file.stem
+
+
+def added_plugins() -> list[Path]:
+    """The files given by `add_plugin`, for a child process to add again."""
+    return list(_added.values())
+
+
+def plugins(kind: str) -> dict[str, Plugin]:
+    """All plugins of a kind ("methods", "datasets", "metrics") by name, sorted."""
+    found = {
+        file.stem: Plugin(file.stem, file, f"{PACKAGES[kind]}.{file.stem}")
+        for file in FOLDERS[kind].glob("*.py")
+        if not file.stem.startswith("_")
+    }
+    if kind == "methods":
+        for point in entry_points(group="sarbench.methods"):
+            if point.name in found:
+                raise ContractError(f"two methods are named {point.name!r}: one is the entry point {point.value}; uninstall one")
+            found[point.name] = Plugin(point.name, None, point.value.partition(":")[0])
+        for name, file in _added.items():
+            if name in found:
+                raise ContractError(f"two methods are named {name!r}: one is {file}; rename the file")
+            found[name] = Plugin(name, file, "")
+    return dict(sorted(found.items()))
+
+
+def names(kind: str) -> list[str]:
+    """All names of a kind, sorted."""
+    return list(plugins(kind))
+
+
+def find(kind: str, name: str) -> Plugin:
+    """The plugin of that name; ContractError with the choices otherwise."""
+    known = plugins(kind)
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ContractError(f"unknown {kind[:-1]} {name!r}; {hint}choose from: {', '.join(known)}")
+    return known[name]
+
+
+def load_method(name: str) -> type[Method]:
+    """The method class of that name."""
+    from sarbench.bench.interface import Method
+
+    return _only_class(_import(find("methods", name)), Method)
+
+
+def load_dataset(name: str) -> type[Dataset]:
+    """The dataset class of that name."""
+    from sarbench.bench.interface import Dataset
+
+    return _only_class(_import(find("datasets", name)), Dataset)
+
+
+def load_metric(name: str) -> Metric:
+    """The metric of that name: the value `metric` of its file."""
+    module: Any = _import(find("metrics", name))
+    return module.metric
+
+
+def card_of(kind: str, name: str) -> Mapping[str, Any]:
+    """The literal fields of a plugin's card, read from its source without importing it; empty if that can't be done."""
+    plugin = find(kind, name)
+    if plugin.path is None:
+        return {}
+    for node in ast.walk(ast.parse(plugin.path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "card" for t in node.targets):
+            if isinstance(node.value, ast.Call):
+                return {word.arg: ast.literal_eval(word.value) for word in node.value.keywords if word.arg}
+    return {}
+
+
+def sources_of(name: str) -> list[Path]:
+    """A method's own file and every file of `sarbench.methods` that it imports, directly or not; sorted."""
+    plugin = find("methods", name)
+    path = plugin.path or Path(_import(plugin).__file__ or "")
+    seen: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        file = waiting.pop()
+        if file in seen:
+            continue
+        seen.add(file)
+        waiting.extend(_imported_files(file))
+    return sorted(seen)
+
+
+def _imported_files(file: Path) -> list[Path]:
+    """The files under `methods/` that a file imports, from its syntax tree."""
+    modules: list[str] = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules += [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
+    inside = [m.removeprefix("sarbench.methods.") for m in modules if m.startswith("sarbench.methods.")]
+    files = [(FOLDERS["methods"] / m.replace(".", "/")).with_suffix(".py") for m in inside]
+    return [f for f in files if f.is_file()]
+
+
+@cache
+def _import(plugin: Plugin) -> ModuleType:
+    if plugin.module:
+        return importlib.import_module(plugin.module)
+    assert plugin.path is not None
+    name = f"sarbench_plugin_{plugin.name}"
+    spec = importlib.util.spec_from_file_location(name, plugin.path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look a class's module up by name
+    spec.loader.exec_module(module)
+    return module
+
+
+def _only_class(module: ModuleType, base: type) -> Any:
+    classes = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
+    ]
+    if len(classes) != 1:
+        found = ", ".join(c.__name__ for c in classes) or "none"
+        raise ContractError(f"{module.__file__}: expected one subclass of {base.__name__}, found {found}")
+    return classes[0]
