@@ -151,6 +151,7 @@ class Schedule:
     warmup: float = 0.0  # share of the budget in which the factor rises linearly from 0 to 1
 
     def __call__(self, progress: float) -> float:
+        """The factor at a progress in [0, 1]."""
         if self.warmup and progress < self.warmup:
             return progress / self.warmup
         if self.kind == "constant":

@@ -68,7 +68,9 @@ def plugins(kind: str) -> dict[str, Plugin]:
     if kind == "methods":
         for point in entry_points(group="sarbench.methods"):
             if point.name in found:
-                raise ContractError(f"two methods are named {point.name!r}: one is the entry point {point.value}; uninstall one")
+                raise ContractError(
+                    f"two methods are named {point.name!r}: one is the entry point {point.value}; uninstall one"
+                )
             found[point.name] = Plugin(point.name, None, point.value.partition(":")[0])
         for name, file in _added.items():
             if name in found:

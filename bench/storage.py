@@ -37,7 +37,9 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
                 os.unlink(name)
         if isinstance(error, OSError):
             full = "the disk is full; free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
-            raise ContractError(f"can't write {path}: {full or error}; nothing was written, run the same command again") from error
+            raise ContractError(
+                f"can't write {path}: {full or error}; nothing was written, run the same command again"
+            ) from error
         raise
 
 
