@@ -359,7 +359,12 @@ class Georeference:
     """Where an image lies: coordinate reference system as WKT, and the affine transform's six numbers."""
 
     crs: str
-    transform: tuple[float, float, float, float, float, float]
+    transform: tuple[float, float, float, float, float, float]  # x = a column + b row + c, y = d column + e row + f
+
+    def moved(self, top: int, left: int) -> Georeference:
+        """The reference of a window that begins `top` rows down and `left` columns right."""
+        a, b, c, d, e, f = self.transform
+        return Georeference(self.crs, (a, b, c + a * left + b * top, d, e, f + d * left + e * top))
 
 
 class Dataset(ABC):

@@ -1,0 +1,133 @@
+"""Runs `translate` over images, holds it to its contract, and writes each translated image once, losslessly."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sarbench.bench import ranks
+from sarbench.bench.errors import ContractError
+from sarbench.bench.images import quantise, write_image
+from sarbench.bench.interface import Dataset, Method, key
+from sarbench.bench.loader import Images, centre_crop, crop_corner
+from sarbench.bench.progress import Progress
+from sarbench.bench.storage import read_json, write_json
+from sarbench.bench.train import Hardware
+
+BATCH_SIZE = 8  # fixed, the last batch filled up: an image is then the same to the last bit whatever comes with it
+TOLERANCE = 1e-4  # by which an output may leave [-1, 1] through rounding
+
+
+def translate(method: Method, source: Tensor, seeds: Tensor, hardware: Hardware) -> Tensor:
+    """One batch through a method, checked on both sides: float32 in [-1, 1], (B, C_target, H, W), finite.
+
+    Raises ContractError for a source that the method can't take, and for an output that breaks the contract.
+    """
+    method.refuse_bad_source(source)
+    method.eval()
+    source = source.to(hardware.device, memory_format=hardware.memory_format)
+    with torch.inference_mode(), hardware.autocast():
+        output = method.translate(source, seeds.to(hardware.device)).float().cpu().contiguous()
+    expected = (len(source), method.target_channels, *source.shape[2:])
+    title = method.card.title
+    if output.shape != expected:
+        raise ContractError(
+            f"{title} gave images of shape {tuple(output.shape)} for {tuple(source.shape)}, expected {expected}"
+        )
+    if not torch.isfinite(output).all():
+        raise ContractError(f"{title} gave NaN or infinite values")
+    if output.abs().max() > 1 + TOLERANCE:
+        raise ContractError(f"{title} left [-1, 1]: {output.min():.4g} to {output.max():.4g}; end in tanh or clamp")
+    return output.clamp(-1, 1)
+
+
+def translate_padded(method: Method, source: Tensor, seeds: Tensor, hardware: Hardware) -> Tensor:
+    """`translate` for sides that the method can't take: reflected up to its multiple, and cut back."""
+    height, width = source.shape[2:]
+    multiple = method.size_multiple
+    bottom, right = -height % multiple, -width % multiple
+    if not bottom and not right:
+        return translate(method, source, seeds, hardware)
+    padded = source
+    while bottom or right:  # a reflection is shorter than the side, so a large one takes several
+        down, across = min(bottom, padded.shape[2] - 1), min(right, padded.shape[3] - 1)
+        padded = F.pad(padded, (0, across, 0, down), mode="reflect")
+        bottom, right = bottom - down, right - across
+    return translate(method, padded, seeds, hardware)[:, :, :height, :width]
+
+
+@dataclass(frozen=True)
+class Translated:
+    """What translating a split cost."""
+
+    images: int  # made by this process; a resumed run counts only its own part
+    seconds: float
+
+
+def image_name(dataset: Dataset, sample_id: str) -> str:
+    """The file name of a translated image: GeoTIFF where the source is georeferenced, PNG elsewhere."""
+    return sample_id + (".png" if dataset.georeference(sample_id) is None else ".tif")
+
+
+def translate_split(
+    method: Method,
+    images: Images,
+    ids: Sequence[str],
+    folder: Path,
+    *,
+    seed: int,
+    run_key: str,
+    crop_px: int | None,
+    hardware: Hardware,
+    quiet: bool = False,
+) -> Translated:
+    """Translate images by id into a folder of 8-bit files; images that a killed run of the same key left are kept.
+
+    Ranks share the ids out, none twice.
+    """
+    state = folder / "stage.json"
+    if ranks.rank() == 0 and not (state.exists() and read_json(state) == {"run_key": run_key}):
+        shutil.rmtree(folder, ignore_errors=True)
+        write_json(state, {"run_key": run_key})
+    names = {sample_id: folder / image_name(images.dataset, sample_id) for sample_id in ids}
+    ranks.barrier()
+    mine = ids[ranks.rank() :: ranks.count()]
+    left = [sample_id for sample_id in mine if not names[sample_id].exists()]
+    seconds = 0.0
+    with Progress(f"translate {method.card.title}", len(mine), len(mine) - len(left), "images", quiet) as progress:
+        for group in _groups_of_one_size(images, left, crop_px):
+            source = torch.from_numpy(np.stack([image for _, image in group]))
+            seeds = torch.tensor([key(seed, "translate", sample_id) for sample_id, _ in group])
+            filled = F.pad(seeds, (0, BATCH_SIZE - len(group)))
+            began = time.perf_counter()
+            batch = torch.cat([source, source[:1].expand(BATCH_SIZE - len(group), -1, -1, -1)])
+            output = translate_padded(method, batch, filled, hardware)[: len(group)]
+            seconds += time.perf_counter() - began
+            for (sample_id, _), image in zip(group, output.numpy(), strict=True):
+                where = images.dataset.georeference(sample_id)
+                if where is not None:
+                    where = where.moved(*crop_corner(images[sample_id].source.shape[1:], crop_px))
+                write_image(names[sample_id], quantise(image).transpose(1, 2, 0), where)
+            progress.advance(len(group))
+    ranks.barrier()
+    return Translated(len(left), seconds)
+
+
+def _groups_of_one_size(images: Images, ids: Sequence[str], crop_px: int | None) -> Iterator[list[tuple[str, np.ndarray]]]:
+    group: list[tuple[str, np.ndarray]] = []
+    for sample_id in ids:
+        image = centre_crop(images[sample_id].source, crop_px)
+        if group and (len(group) == BATCH_SIZE or group[0][1].shape != image.shape):
+            yield group
+            group = []
+        group.append((sample_id, image))
+    if group:
+        yield group
