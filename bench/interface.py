@@ -378,6 +378,11 @@ class Dataset(ABC):
     source_channels: int
     target_channels: int
 
+    def __init__(self, root: Path | None = None, **options: str) -> None:
+        if options:
+            raise ContractError(f"{self.card.title} has no option {', '.join(sorted(options))}")
+        self.root = root
+
     @abstractmethod
     def ids(self, split: str) -> tuple[str, ...]:
         """The sample ids of "train" or "test": sorted, unique, disjoint between splits; a relative path without suffix."""
