@@ -6,6 +6,7 @@ cannot keep one declares it in `expected_failures` with the reason; a promise th
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
 import os
@@ -405,6 +406,25 @@ def run_checks(name: str) -> Iterator[Outcome]:
             yield Outcome(check.__name__, False, f"{type(error).__name__}: {text}")
         else:
             yield Outcome(check.__name__, True, f"expected failure: {expected}" if expected else "")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `sarbench check-method`."""
+    parser.add_argument("name", nargs="?", help="the method; not needed with one --plugin")
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a Python file that holds the method")
+
+
+def command(args: argparse.Namespace) -> int:
+    """Print a line for each check; 1 if any failed."""
+    added = [registry.add_plugin(plugin) for plugin in args.plugin]
+    if args.name is None and len(added) != 1:
+        raise ContractError("name the method to check, or give one --plugin FILE")
+    failed = 0
+    for outcome in run_checks(args.name or added[0]):
+        failed += not outcome.passed
+        promise = outcome.check.removeprefix("check_").replace("_", " ")
+        print(f"{'ok  ' if outcome.passed else 'FAIL'}  {promise}  {outcome.message}")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

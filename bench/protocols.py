@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sarbench.bench import registry
 from sarbench.bench.errors import ContractError
-from sarbench.bench.interface import Dataset
+
+if TYPE_CHECKING:
+    from sarbench.bench.interface import Dataset
 
 Preset = Literal["tiny", "bench", "paper"]
 

@@ -81,7 +81,7 @@ class Report:
 
     steps: int
     images: int
-    seconds: float  # of this process; a resumed run counts only its own part
+    seconds: float | None  # None for a run that was resumed
     seconds_per_step: float | None  # median; None: no step was left to do
     losses: Mapping[str, float]  # of the last step
 
@@ -265,7 +265,7 @@ def train(
     return Report(
         total,
         total * steps.batch_size,
-        time.perf_counter() - began,
+        time.perf_counter() - began if start == 0 else None,
         statistics.median(durations[1:] or durations) if durations else None,
         losses,
     )

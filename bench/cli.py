@@ -1,0 +1,78 @@
+"""The command `sarbench`. Nothing heavy is imported before it is known which part is needed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+from sarbench.bench.errors import ContractError
+
+
+@dataclass(frozen=True)
+class Command:
+    """One word after `sarbench`: its module has `add_arguments(parser)` and `command(args) -> exit code`."""
+
+    about: str
+    module: str
+
+
+COMMANDS = {
+    "list": Command("show what there is: methods, datasets, metrics, protocols", "listing"),
+    "run": Command("train, translate, score and record methods, and write the board", "options"),
+    "score": Command("score a folder of images against a folder of references", "score"),
+    "translate": Command("translate a folder of images with a trained run", "apply"),
+    "leaderboard": Command("write the boards from the records, or check that they are true", "leaderboard"),
+    "check-method": Command("hold a method to every promise of the contract", "checks"),
+    "new-method": Command("write a method file and its test to start from", "scaffold"),
+    "fetch": Command("download weights by their sha256; the only command that uses the network", "assets"),
+}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0 for success, 1 for a clear error, 2 for a wrong command line."""
+    words = sys.argv[1:] if words is None else list(words)
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if words[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"sarbench {version('sarbench')}")
+        return 0
+    if words[0] not in COMMANDS:
+        print(f"sarbench: unknown command {words[0]!r}; choose from: {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    chosen = COMMANDS[words[0]]
+    parser = argparse.ArgumentParser(f"sarbench {words[0]}", description=chosen.about)
+    module = import_module(f"sarbench.bench.{chosen.module}")
+    module.add_arguments(parser)
+    try:
+        return int(module.command(parser.parse_args(words[1:])))
+    except ContractError as error:
+        print(f"sarbench {words[0]}: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.about}" for name, command in COMMANDS.items()]
+    return (
+        "usage: sarbench COMMAND [options]\n\n"
+        "Train, score and rank image translation methods for remote sensing.\n\n"
+        + "\n".join(lines)
+        + "\n\n`sarbench COMMAND --help` says more. The benchmark itself: pytest bench --method NAME"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""The options of `pytest bench`, what they select, and the board at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from sarbench.bench.errors import ContractError
+from sarbench.bench.honeypots import HONEYPOTS
+from sarbench.bench.options import OPTIONS, Request, request
+from sarbench.bench.pipeline import Bench, board_text, describe
+
+REQUEST = pytest.StashKey[Request]()
+BENCH = pytest.StashKey[Bench]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take the same options as `sarbench run`."""
+    group = parser.getgroup("sarbench")
+    for flag, words in OPTIONS:
+        group.addoption(flag, **words)
+
+
+def _asked(config: pytest.Config) -> Request:
+    if REQUEST not in config.stash:
+        names = (flag.removeprefix("--").replace("-", "_") for flag, _ in OPTIONS)
+        try:
+            config.stash[REQUEST] = request({name: config.getoption(name) for name in names})
+        except ContractError as error:
+            pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+    return config.stash[REQUEST]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each method, track and seed."""
+    wanted = set(metafunc.fixturenames)
+    if not wanted & {"honeypot", "run"}:
+        return
+    asked = _asked(metafunc.config)
+    if "honeypot" in wanted:
+        metafunc.parametrize("honeypot", HONEYPOTS, ids=[f"{name}-{asked.track.slug}" for name in HONEYPOTS])
+    else:
+        runs = [(name, seed) for name in asked.methods for seed in asked.seeds]
+        metafunc.parametrize("run", runs, ids=[f"{name}-{asked.track.slug}-seed{seed}" for name, seed in runs])
+
+
+@pytest.fixture(scope="session")
+def bench(request: pytest.FixtureRequest) -> Bench:
+    """The track that was asked for, its data verified."""
+    config = request.config
+    asked = _asked(config)
+    made = Bench(asked.track, asked.hardware, asked.runs, asked.leaderboards, say=lambda line: print(line, flush=True))
+    with _terminal(config):
+        print(f"\n{describe(made)}", flush=True)
+        try:
+            _ = made.material
+        except ContractError as error:
+            pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+    config.stash[BENCH] = made
+    return made
+
+
+@pytest.fixture
+def shown(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let progress bars through to the terminal."""
+    with _terminal(request.config):
+        print(flush=True)
+        yield
+
+
+def _terminal(config: pytest.Config):
+    return config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the board that this session has added to."""
+    if BENCH in config.stash and config.stash[BENCH].has_records():
+        terminalreporter.section("board")
+        terminalreporter.write_line(board_text(config.stash[BENCH]))

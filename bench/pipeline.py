@@ -1,0 +1,446 @@
+"""One run, top to bottom: data -> train -> translate -> score -> record.
+
+Every stage leaves its key, a hash of all that its result depends on: a stage that is done is not done again, one whose
+inputs changed is. What a run makes lies in `runs/<track>/<method>/<seed>/`; what it proves lies in `leaderboards/`.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sarbench.bench import assets, leaderboard, ranks, registry, strip
+from sarbench.bench.cost import device_name, peak_memory_bytes, translation_cost
+from sarbench.bench.errors import ContractError
+from sarbench.bench.honeypots import HONEYPOTS
+from sarbench.bench.images import find_images, quantise, read_image, write_image
+from sarbench.bench.interface import Method, key
+from sarbench.bench.loader import Material, Steps, all_pairs, centre_crop, load
+from sarbench.bench.options import Request
+from sarbench.bench.protocols import Track
+from sarbench.bench.records import (
+    Budget,
+    Cost,
+    Git,
+    Record,
+    RecordedCard,
+    RecordedDataset,
+    Score,
+    Store,
+    config_hash,
+    protocol_hash,
+    summarise,
+)
+from sarbench.bench.score import Scores, score_folders
+from sarbench.bench.storage import digest, file_digest, read_json, value_digest, write_bytes, write_json
+from sarbench.bench.train import Hardware, read_weights, train, write_weights
+from sarbench.bench.translate import translate_padded, translate_split
+
+HARNESS = Path(__file__).parent
+SHOWN = 4  # test images in a picture strip
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A track on this machine: its verified data, its folders, and everything that can run on it."""
+
+    track: Track
+    hardware: Hardware
+    runs: Path
+    leaderboards: Path
+    quiet: bool = False
+    say: Callable[[str], None] = lambda line: None
+
+    @cached_property
+    def material(self) -> Material:
+        """The verified data; its test images stand beside the runs as 8-bit files."""
+        material = load(self.track, self.runs / "cache", self.say)
+        if ranks.rank() == 0:
+            self._write_references(material)
+        ranks.barrier()
+        return material
+
+    @cached_property
+    def signatures(self) -> dict[str, str]:
+        """The signature of each metric of the protocol."""
+        return {name: registry.load_metric(name).signature for name in self.track.protocol.metrics}
+
+    @property
+    def folder(self) -> Path:
+        """What this track's runs leave."""
+        return self.runs / self.track.slug
+
+    @property
+    def reference(self) -> Path:
+        """The targets of the test images, as 8-bit files."""
+        return self.folder / "reference" / "target"
+
+    @property
+    def protocol_hash(self) -> str:
+        """Equal for records that may stand on one board."""
+        return protocol_hash(self.track.terms(), self.material.identity.content_hash, self.signatures)
+
+    def has_records(self) -> bool:
+        """Does this track have a board yet?"""
+        return self.track.slug in Store(self.leaderboards).slugs()
+
+    def _write_references(self, material: Material) -> None:
+        """Quantise the test images' targets and sources once; the scorer and the pictures read these files."""
+        root, stage = self.folder / "reference", {"content_hash": material.identity.content_hash}
+        if (root / "stage.json").exists() and read_json(root / "stage.json") == stage:
+            return
+        shutil.rmtree(root, ignore_errors=True)
+        for sample_id in material.test:
+            sample = material.images[sample_id]
+            for name, image in (("source", sample.source), ("target", sample.target)):
+                pixels = quantise(centre_crop(image, self.track.size.test_crop_px)).transpose(1, 2, 0)
+                write_image(root / name / (sample_id + (".png" if pixels.shape[2] in (1, 3) else ".tif")), pixels)
+        write_json(root / "stage.json", stage)
+
+    # --- A method ---
+
+    def build(self, name: str, seed: int) -> Method:
+        """The method at the track's preset, its weights drawn under the run's seed, on the device."""
+        cls = registry.load_method(name)
+        torch.manual_seed(key(seed, "init"))
+        dataset = self.material.dataset
+        method = cls(cls.presets[self.track.preset], dataset.source_channels, dataset.target_channels)
+        return self.hardware.prepare(method)
+
+    def steps(self, method: Method, seed: int) -> Steps:
+        """The run's training batches."""
+        protocol = self.track.protocol
+        return Steps(
+            self.material,
+            method,
+            batch_size=method.config.batch_size,
+            crop_px=self.track.size.train_crop_px,
+            flip=protocol.flip,
+            semi_share=protocol.semi_share,
+            seed=seed,
+            rank=ranks.rank(),
+            ranks=ranks.count(),
+        )
+
+    def run_key(self, name: str, seed: int) -> str:
+        """A hash of everything that the trained weights depend on."""
+        config = asdict(registry.load_method(name).presets[self.track.preset])
+        hardware = [self.hardware.device.partition(":")[0], self.hardware.precision, self.hardware.compile, torch.__version__]
+        return value_digest(
+            [name, code_hash(name), config, self.track.terms(), self.material.identity.content_hash, seed, hardware]
+        )
+
+    def trained(self, name: str, seed: int) -> tuple[Method, dict[str, Any]]:
+        """The trained method and what training cost, from disk if this run was trained before."""
+        folder = self.folder / name / str(seed)
+        run_key = self.run_key(name, seed)
+        method = self.build(name, seed)
+        weights, report = read_weights(folder / "weights.safetensors", run_key), folder / "train.json"
+        if weights is not None and report.exists() and read_json(report)["run_key"] == run_key:
+            method.load_state_dict(weights)
+            return method.eval(), read_json(report)
+        cost: dict[str, Any] = {"run_key": run_key, "steps": 0, "images": 0, "seconds": None, "seconds_per_step": None}
+        self._fit(method)
+        if method.players():
+            done = train(
+                method,
+                self.steps(method, seed),
+                folder,
+                budget_images=self.track.size.budget_images,
+                seed=seed,
+                run_key=run_key,
+                hardware=self.hardware,
+                picture=lambda step: self._picture(method, folder / "samples" / f"step_{step:09d}.jpg", seed),
+                quiet=self.quiet,
+            )
+            cost |= {
+                "steps": done.steps,
+                "images": done.images,
+                "seconds": done.seconds,
+                "seconds_per_step": done.seconds_per_step,
+            }
+        elif ranks.rank() == 0:
+            write_weights(folder / "weights.safetensors", method.state_dict(), run_key)
+        if ranks.rank() == 0:
+            write_json(report, cost)
+        ranks.barrier()
+        return method.eval(), cost
+
+    def _fit(self, method: Method) -> None:
+        if type(method).fit is Method.fit:
+            return
+        broken = method.card.role != "floor" and method.card.supervision != "paired"
+        pairs = all_pairs(self.material, self.material.train, broken=broken, crop_px=self.track.size.test_crop_px)
+        method.fit(p.to(self.hardware.device, self.hardware.memory_format) for p in pairs)
+
+    def _picture(self, method: Method, path: Path, seed: int) -> None:
+        """Source, translation and target of a few training images."""
+        ids = self.material.train[:SHOWN]
+        rows: dict[str, list[np.ndarray]] = {"source": [], method.card.title: [], "target": []}
+        for sample_id in ids:
+            sample = self.material.images[sample_id]
+            source = centre_crop(sample.source, self.track.size.test_crop_px)
+            output = translate_padded(
+                method, torch.from_numpy(source)[None], torch.tensor([key(seed, "picture", sample_id)]), self.hardware
+            )
+            target = centre_crop(sample.target, self.track.size.test_crop_px)
+            for image, row in zip((source, output[0].numpy(), target), rows.values(), strict=True):
+                row.append(quantise(image).transpose(1, 2, 0))
+        write_bytes(path, strip.compose([(label, strip.tiles(images)) for label, images in rows.items()]))
+
+    def run(self, name: str, seed: int) -> Record | None:
+        """Train, translate, score and record one method; None on the ranks that only help."""
+        folder = self.folder / name / str(seed)
+        method, cost = self.trained(name, seed)
+        seconds = self._translated(method, folder / "translated", seed, cost["run_key"])
+        if ranks.rank() != 0:
+            return None
+        source = torch.from_numpy(centre_crop(self.material.images[self.material.test[0]].source, self.track.size.test_crop_px))
+        parameters, flops = translation_cost(method, source[None], self.hardware)
+        return self._record(
+            name,
+            {**asdict(method.card), "evaluations": method.evaluations},
+            seed,
+            folder,
+            role=method.card.role,
+            config=asdict(method.config),
+            code=code_hash(name),
+            cost={**cost, "parameters": parameters, "flops_per_image": flops, "seconds_per_image": seconds},
+        )
+
+    def _translated(self, method: Method, folder: Path, seed: int, run_key: str) -> float | None:
+        """Translate what is not yet translated; the seconds an image took when the whole split was made at once."""
+        done = translate_split(
+            method,
+            self.material.images,
+            self.material.test,
+            folder,
+            seed=seed,
+            run_key=run_key,
+            crop_px=self.track.size.test_crop_px,
+            hardware=self.hardware,
+            quiet=self.quiet,
+        )
+        report = folder.parent / "translate.json"
+        if done.images:
+            write_json(report, {"run_key": run_key, "seconds_per_image": done.seconds / done.images})
+        known = read_json(report) if report.exists() else {}
+        return known.get("seconds_per_image") if known.get("run_key") == run_key else None
+
+    # --- A honeypot ---
+
+    def run_honeypot(self, name: str) -> Record | None:
+        """Make a honeypot's images from the targets, score and record them."""
+        if ranks.rank() != 0:
+            return None
+        honeypot = HONEYPOTS[name]
+        folder = self.folder / name / "0"
+        stage = {"honeypot": digest(file_digest(HARNESS / "honeypots.py"), self.material.identity.content_hash)}
+        if not ((folder / "stage.json").exists() and read_json(folder / "stage.json") == stage):
+            shutil.rmtree(folder, ignore_errors=True)
+            for sample_id, file in find_images(self.reference).items():
+                write_image(folder / "translated" / f"{sample_id}{file.suffix}", honeypot.make(read_image(file), sample_id))
+            write_json(folder / "stage.json", stage)
+        card = {"title": name, "paper": honeypot.about, "year": None, "supervision": "none", "channels": "any"}
+        cost = dict.fromkeys(("seconds", "seconds_per_step", "seconds_per_image", "flops_per_image"))
+        cost |= {"images": 0, "steps": 0, "parameters": 0}
+        code = file_digest(HARNESS / "honeypots.py")
+        return self._record(name, card, 0, folder, role="honeypot", config={}, code=code, cost=cost)
+
+    # --- Scores and the record ---
+
+    def scores(self, folder: Path) -> Scores:
+        """The scores of the images in `folder/translated`, kept beside them until an image or a metric changes."""
+        translated = folder / "translated"
+        stage = value_digest([_contents(translated), _contents(self.reference), self.signatures, assets.present()])
+        kept = folder / "scores.json"
+        if kept.exists() and (known := read_json(kept))["stage"] == stage:
+            columns = {name: np.array([float(v) for v in column]) for name, column in known["columns"].items()}
+            return Scores(tuple(known["ids"]), columns, known["signatures"], known["unmeasured"])
+        scores = score_folders(translated, self.reference, self.track.protocol.metrics, progress=not self.quiet)
+        columns = {name: [repr(float(v)) for v in column] for name, column in scores.columns.items()}
+        known = {"ids": scores.ids, "columns": columns, "signatures": scores.signatures, "unmeasured": scores.unmeasured}
+        write_json(kept, {"stage": stage, **known})
+        return scores
+
+    def _record(
+        self,
+        name: str,
+        card: Mapping[str, Any],
+        seed: int,
+        folder: Path,
+        *,
+        role: str,
+        config: dict[str, Any],
+        code: str,
+        cost: Mapping[str, Any],
+    ) -> Record:
+        """Score a run's images and keep its record, its rows and its strip."""
+        scores, material = self.scores(folder), self.material
+        fields = {name: value for name, value in card.items() if name in RecordedCard.model_fields}
+        record = Record(
+            method=name,
+            role=role,  # type: ignore[arg-type]
+            seed=seed,
+            slug=self.track.slug,
+            terms=self.track.terms(),  # type: ignore[arg-type]
+            protocol_hash=self.protocol_hash,
+            card=RecordedCard(**fields),
+            config=config,
+            config_hash=config_hash(config),
+            preset=self.track.preset,
+            dataset=RecordedDataset(
+                name=self.track.protocol.dataset,
+                title=material.dataset.card.title,
+                content_hash=material.identity.content_hash,
+                n_train=len(material.train),
+                n_test=len(material.test),
+                split=material.identity.split,  # type: ignore[arg-type]
+                scenes_train=material.identity.scenes_train,
+                scenes_test=material.identity.scenes_test,
+                options=dict(self.track.options),
+            ),
+            budget=Budget(images=cost["images"], steps=cost["steps"], batch_size=config.get("batch_size", 0)),
+            scores=self._summaries(scores),
+            cost=Cost(
+                parameters=cost["parameters"],
+                train_seconds=cost["seconds"],
+                seconds_per_step=cost["seconds_per_step"],
+                seconds_per_image=cost["seconds_per_image"],
+                peak_memory_bytes=peak_memory_bytes(self.hardware) if role == "method" else None,
+                flops_per_image=cost["flops_per_image"],
+                device=device_name(self.hardware),
+                threads=torch.get_num_threads(),
+            ),
+            code_hash=code,
+            versions=versions(),
+            git=Git(**git_state()),
+            created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
+        rows = scores.to_frame()
+        rows.insert(1, "scene", [material.dataset.scene(sample_id) for sample_id in rows["id"]])
+        store = Store(self.leaderboards)
+        store.write(record, rows, strip.tiles(self._shown(folder / "translated")))
+        store.write_reference_tiles(
+            self.track.slug,
+            strip.tiles(self._shown(self.folder / "reference" / "source")),
+            strip.tiles(self._shown(self.reference)),
+        )
+        return record
+
+    def _summaries(self, scores: Scores) -> dict[str, Score]:
+        found = {}
+        for name in self.track.protocol.metrics:
+            metric = registry.load_metric(name)
+            told = {"unit": metric.unit, "higher_is_better": metric.higher_is_better, "decimals": metric.decimals}
+            if name in scores.unmeasured:
+                empty = {"value": None, "std": None, "n": 0, "undefined": 0, "infinite": 0}
+                found[name] = Score(**empty, reason=scores.unmeasured[name], signature=metric.signature, **told)
+            else:
+                summary = summarise(scores.columns[name])
+                reason = metric.undefined if summary.undefined else ""
+                found[name] = Score(**summary._asdict(), reason=reason, signature=metric.signature, **told)
+        return found
+
+    def _shown(self, folder: Path) -> list[np.ndarray]:
+        """A few test images, evenly spread over the ids."""
+        files = list(find_images(folder).values())
+        chosen = np.linspace(0, len(files) - 1, min(SHOWN, len(files))).round().astype(int)
+        return [read_image(files[i]) for i in chosen]
+
+
+def code_hash(name: str) -> str:
+    """The hash of every source file that decides what a method's translations look like."""
+    harness = [HARNESS / f"{part}.py" for part in ("interface", "loader", "train", "translate")]
+    return digest(*(path.read_bytes() for path in registry.sources_of(name) + harness))
+
+
+def versions() -> dict[str, str]:
+    """The versions that a score may depend on."""
+    packages = ("sarbench", "torch", "numpy", "opencv-python-headless", "pillow")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def git_state() -> dict[str, Any]:
+    """Commit and dirty flag of the checkout that runs; None for an installed package."""
+
+    def git(*words: str) -> str | None:
+        done = subprocess.run(["git", "-C", str(HARNESS), *words], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    try:
+        commit, status = git("rev-parse", "HEAD"), git("status", "--porcelain", "--", "bench", "methods", "datasets")
+    except FileNotFoundError:
+        return {"commit": None, "dirty": None}
+    return {"commit": commit, "dirty": None if commit is None else bool(status)}
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    return {name: file_digest(file) for name, file in find_images(folder).items()}
+
+
+def run_all(request: Request) -> int:
+    """Everything that a request asks for, then the board; 1 if a method broke its contract, the others still run."""
+    device = ranks.start(request.hardware.device)
+    first = ranks.rank() == 0
+
+    def say(line: str) -> None:
+        if first:
+            print(line, file=sys.stderr, flush=True)
+
+    bench = Bench(request.track, replace(request.hardware, device=device), request.runs, request.leaderboards, say=say)
+    say(describe(bench))
+    failed = []
+    for name in HONEYPOTS:
+        bench.run_honeypot(name)
+    for name in request.methods:
+        for seed in request.seeds:
+            try:
+                bench.run(name, seed)
+            except ContractError as error:
+                failed.append(name)
+                say(f"{name}: {error}")
+    if first:
+        leaderboard.write_pages(request.leaderboards)
+        print(board_text(bench))
+    return 1 if failed else 0
+
+
+def describe(bench: Bench) -> str:
+    """One line on what is run, and what it leaves unmeasured."""
+    track, hardware = bench.track, bench.hardware
+    missing = [f"{m}: {reason}" for m in track.protocol.metrics for reason in unmeasurable(m)]
+    line = (
+        f"{track.slug}: preset {track.preset}, {track.size.budget_images} training images a run, "
+        f"on {device_name(hardware)} in {hardware.precision}"
+    )
+    return "\n".join([line, *(f"not measured: {reason}" for reason in missing)])
+
+
+def unmeasurable(metric: str) -> list[str]:
+    """Why a metric can't be measured here: one line for each asset that is missing."""
+    reasons = []
+    for asset in registry.load_metric(metric).assets:
+        try:
+            assets.find(asset)
+        except ContractError as error:
+            reasons.append(str(error))
+    return reasons
+
+
+def board_text(bench: Bench) -> str:
+    """The track's board, for a terminal."""
+    page = bench.leaderboards / f"{bench.track.slug}.md"
+    return f"{leaderboard.compact(Store(bench.leaderboards).read(bench.track.slug))}\n\nboard: {page}"

@@ -1,0 +1,64 @@
+"""THE benchmark: one test per method, track and seed, and how fast each of these runs was.
+
+pytest bench --method pix2pix
+pytest bench --method pix2pix --method cyclegan --protocol pairs --data FOLDER --budget 20000
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from sarbench.bench import leaderboard
+from sarbench.bench.pipeline import Bench
+from sarbench.bench.train import Game
+from sarbench.bench.translate import BATCH_SIZE, translate_padded
+
+
+@pytest.mark.usefixtures("shown")
+def test_honeypot(bench: Bench, honeypot: str) -> None:
+    """Score images made from the targets, which no honest metric should prefer."""
+    record = bench.run_honeypot(honeypot)
+    leaderboard.write_pages(bench.leaderboards)
+    assert record.role == "honeypot"
+
+
+@pytest.mark.usefixtures("shown")
+def test_method(bench: Bench, run: tuple[str, int]) -> None:
+    """Train, translate, score and record; the board holds the run when the test ends."""
+    name, seed = run
+    record = bench.run(name, seed)
+    leaderboard.write_pages(bench.leaderboards)
+    measured = [score for score in record.scores.values() if score.n]
+    assert measured, "no metric could be measured"
+    assert all(score.undefined == 0 for score in measured), "a metric is undefined for some images"
+
+
+def test_seconds_per_training_step(bench: Bench, run: tuple[str, int], benchmark: Any) -> None:
+    """How long one step of this run takes."""
+    name, seed = run
+    method, _ = bench.trained(name, seed)
+    if not method.players():
+        pytest.skip(f"{name} does not learn by gradients")
+    batch = bench.steps(method, seed)[0].to(bench.hardware.device, bench.hardware.memory_format)
+    game = Game(method.train(), bench.hardware)
+    benchmark.extra_info["images_per_step"] = method.config.batch_size
+    benchmark.pedantic(lambda: _finish(bench, game.step(batch, 0, 0.0, seed)), rounds=5, iterations=1, warmup_rounds=2)
+
+
+def test_seconds_per_translated_batch(bench: Bench, run: tuple[str, int], benchmark: Any) -> None:
+    """How long this run takes to translate one batch of test images."""
+    name, seed = run
+    method, _ = bench.trained(name, seed)
+    source = torch.from_numpy(bench.material.images[bench.material.test[0]].source)
+    batch, seeds = source.expand(BATCH_SIZE, -1, -1, -1).contiguous(), torch.arange(BATCH_SIZE)
+    benchmark.extra_info["images_per_batch"] = BATCH_SIZE
+    benchmark.pedantic(lambda: translate_padded(method, batch, seeds, bench.hardware), rounds=3, iterations=1, warmup_rounds=1)
+
+
+def _finish(bench: Bench, losses: dict[str, torch.Tensor]) -> None:
+    if bench.hardware.device.startswith("cuda"):
+        torch.cuda.synchronize(bench.hardware.device)
+    assert losses
