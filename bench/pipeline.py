@@ -151,6 +151,8 @@ class Bench:
         if weights is not None and report.exists() and read_json(report)["run_key"] == run_key:
             method.load_state_dict(weights)
             return method.eval(), read_json(report)
+        if ranks.rank() == 0:
+            self._describe(method, name, folder)
         cost: dict[str, Any] = {"run_key": run_key, "steps": 0, "images": 0, "seconds": None, "seconds_per_step": None}
         self._fit(method)
         if method.players():
@@ -177,6 +179,12 @@ class Bench:
             write_json(report, cost)
         ranks.barrier()
         return method.eval(), cost
+
+    def _describe(self, method: Method, name: str, folder: Path) -> None:
+        """What `sarbench translate` needs to build the method again."""
+        described = {"method": name, "preset": self.track.preset, "options": dict(self.track.options)}
+        channels = {"source_channels": method.source_channels, "target_channels": method.target_channels}
+        write_json(folder / "run.json", described | channels)
 
     def _fit(self, method: Method) -> None:
         if type(method).fit is Method.fit:

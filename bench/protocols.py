@@ -41,6 +41,7 @@ class Protocol:
     task: str
     dataset: str
     sizes: Mapping[Preset, Size]
+    options: tuple[tuple[str, str], ...] = ()  # of the dataset, at every preset
     metrics: tuple[str, ...] = ("psnr", "ssim", "scc", "lpips", "total_variation")
     main_metric: str = "ssim"  # orders the rows of a board
     flip: bool = False  # random left-right flips in training
@@ -62,6 +63,7 @@ PROTOCOLS = {
                 "bench": Size(400_000, None, None, options=(("size_px", "256"), ("n_train", "6000"), ("n_test", "1000"))),
                 "paper": Size(1_200_000, None, None, options=(("size_px", "256"), ("n_train", "6000"), ("n_test", "1000"))),
             },
+            options=(("channels", "repeat"),),
         ),
         Protocol(
             name="pairs",
@@ -73,6 +75,7 @@ PROTOCOLS = {
                 "bench": Size(400_000, 256, None),
                 "paper": Size(1_200_000, 256, None),
             },
+            options=(("channels", "repeat"),),
             flip=True,
             needs_data=True,
         ),
@@ -107,7 +110,9 @@ class Track:
 
     def terms(self) -> dict[str, Any]:
         """Everything that changes a score, as JSON; the data folder's path does not, its content's hash does."""
-        protocol = {k: v for k, v in asdict(self.protocol).items() if k not in ("sizes", "about", "seeds", "needs_data")}
+        protocol = {
+            k: v for k, v in asdict(self.protocol).items() if k not in ("sizes", "options", "about", "seeds", "needs_data")
+        }
         return {**protocol, "preset": self.preset, "size": asdict(self.size), "options": dict(self.options)}
 
 
@@ -134,5 +139,5 @@ def track(
         if budget < 1:
             raise ContractError(f"--budget {budget}: give the number of training images, at least 1")
         size = replace(size, budget_images=budget)
-    merged = {**dict(size.options), **(options or {})}
+    merged = {**dict(protocol.options), **dict(size.options), **(options or {})}
     return Track(protocol, preset, size, data.resolve() if data else None, tuple(sorted(merged.items())))

@@ -1,0 +1,99 @@
+"""`sarbench translate`: a trained run, applied to a folder of images."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from sarbench.bench import registry
+from sarbench.bench.errors import ContractError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `sarbench translate`."""
+    parser.add_argument("run", type=Path, help="a run's folder, such as runs/synthetic.tiny/pix2pix/0")
+    parser.add_argument("source", type=Path, help="the folder of images to translate")
+    parser.add_argument("out", type=Path, help="where the translations go, under the same names")
+    parser.add_argument("--source-range", metavar="LO,HI", help="the values that become -1 and 1; not needed for 8 bits")
+    parser.add_argument("--seed", type=int, default=0, help="of stochastic methods (default: 0)")
+    parser.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: a GPU where there is one)")
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a file that holds the method")
+
+
+def command(args: argparse.Namespace) -> int:
+    """Translate every image; one ContractError names every image that can't be, before the first is made."""
+    import numpy as np
+    import torch
+
+    from sarbench.bench.images import find_images, quantise, read_georeference, write_image
+    from sarbench.bench.interface import key
+    from sarbench.bench.progress import Progress
+    from sarbench.bench.storage import read_json
+    from sarbench.bench.train import Hardware, read_weights
+    from sarbench.bench.translate import translate_padded
+
+    for plugin in args.plugin:
+        registry.add_plugin(plugin)
+    described = read_json(args.run / "run.json")
+    state = read_weights(args.run / "weights.safetensors")
+    if state is None:
+        raise ContractError(f"{args.run} holds no weights.safetensors; train the run first")
+    cls = registry.load_method(described["method"])
+    hardware = Hardware.choose(args.device)
+    method = hardware.prepare(cls(cls.presets[described["preset"]], described["source_channels"], described["target_channels"]))
+    method.load_state_dict(state)
+    files = find_images(args.source)
+    if not files:
+        raise ContractError(f"{args.source} holds no images")
+    scale = args.source_range or described["options"].get("source_range")
+    problems = []
+    for file in files.values():
+        try:
+            _read(file, described, scale)
+        except ContractError as error:
+            problems.append(str(error))
+    if problems:
+        raise ContractError(f"{len(problems)} of {len(files)} images can't be translated:\n  " + "\n  ".join(problems[:50]))
+    with Progress(f"translate with {described['method']}", len(files), unit="images") as progress:
+        for name, file in files.items():
+            source = torch.from_numpy(_read(file, described, scale))[None]
+            seeds = torch.tensor([key(args.seed, "translate", name)])
+            output = quantise(translate_padded(method, source, seeds, hardware)[0].numpy()).transpose(1, 2, 0)
+            where = read_georeference(file)
+            suffix = ".png" if where is None and output.shape[2] in (1, 3) else ".tif"
+            write_image(args.out / f"{name}{suffix}", np.ascontiguousarray(output), where)
+            progress.advance()
+    print(f"{len(files)} images in {args.out}")
+    return 0
+
+
+def _read(file: Path, described: dict[str, Any], scale: str | None) -> Any:
+    """One image as the run's method takes it: float32 in [-1, 1], (C, H, W)."""
+    import numpy as np
+
+    from sarbench.bench.images import read_image
+
+    pixels = read_image(file)
+    low, high = _range(file, str(pixels.dtype), scale)
+    wanted = described["source_channels"]
+    if pixels.shape[2] == 1 and described["options"].get("channels") == "repeat":
+        pixels = pixels.repeat(wanted, axis=2)
+    if pixels.shape[2] != wanted:
+        raise ContractError(f"{file} has {pixels.shape[2]} channels; this run takes {wanted}")
+    scaled = (np.clip(pixels.astype(np.float64), low, high) - low) / (high - low) * 2.0 - 1.0
+    return np.ascontiguousarray(scaled.transpose(2, 0, 1).astype(np.float32))
+
+
+def _range(file: Path, dtype: str, scale: str | None) -> tuple[float, float]:
+    if scale is None:
+        if dtype != "uint8":
+            raise ContractError(f"{file} holds {dtype} values; say which become -1 and 1, such as --source-range -25,0")
+        return 0.0, 255.0
+    try:
+        low, high = (float(word) for word in scale.split(","))
+    except ValueError as error:
+        raise ContractError(f"--source-range {scale}: write two numbers, such as -25,0") from error
+    if not low < high:
+        raise ContractError(f"--source-range {scale}: the first number must be the smaller")
+    return low, high
