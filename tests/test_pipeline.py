@@ -1,0 +1,211 @@
+"""A whole run: data -> train -> translate -> score -> record, resumable and idempotent."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from sarbench.bench import pipeline
+from sarbench.bench.images import find_images, read_image
+from sarbench.bench.pipeline import Bench
+from sarbench.bench.protocols import track
+from sarbench.bench.records import Store
+from sarbench.bench.score import score_folders
+from sarbench.bench.storage import file_digest
+from sarbench.bench.train import Hardware
+
+METRICS = ("psnr", "ssim", "scc", "total_variation")
+
+
+def write_pairs(root: Path, n_train: int = 16, n_test: int = 5, side: int = 64) -> Path:
+    """Grey blobs and their coloured translation."""
+    rng = np.random.default_rng(0)
+    for split, n in (("train", n_train), ("test", n_test)):
+        for i in range(n):
+            grey = cv2.resize(rng.integers(0, 255, (8, 8), dtype=np.uint8), (side, side), interpolation=cv2.INTER_CUBIC)
+            colour = np.stack([grey, 255 - grey, grey // 2], axis=2)
+            for domain, image in (("sar", grey), ("opt", colour)):
+                (root / split / domain).mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(root / split / domain / f"{i:02d}.png"), image)
+    return root
+
+
+def bench_of(root: Path, budget: int = 24) -> Bench:
+    made = track(
+        "pairs", "tiny", budget=budget, data=write_pairs(root / "blobs") if not (root / "blobs").exists() else root / "blobs"
+    )
+    return Bench(made, Hardware(), root / "runs", root / "boards", quiet=True)
+
+
+def test_a_run_leaves_a_record_rows_images_and_a_strip(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path)
+    record = bench.run("pix2pix", 0)
+    assert record is not None
+    folder = tmp_path / "boards/results/pairs.blobs.tiny.24/pix2pix"
+    assert sorted(file.name for file in folder.iterdir()) == ["0.csv", "0.jpg", "0.json"]
+    assert record.budget.images == 24
+    assert record.dataset.n_test == 5
+    assert record.dataset.split == "unverified"
+    assert record.cost.parameters > 0
+    assert len(find_images(tmp_path / "runs/pairs.blobs.tiny.24/pix2pix/0/translated")) == 5
+    assert [loaded.record.method for loaded in Store(tmp_path / "boards").read("pairs.blobs.tiny.24")] == ["pix2pix"]
+
+
+def test_scoring_the_written_folder_gives_the_record_to_the_last_digit(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path)
+    record = bench.run("histogram_matching", 0)
+    assert record is not None
+    scores = score_folders(
+        bench.folder / "histogram_matching/0/translated", bench.reference, METRICS, batch_size=3, progress=False
+    )
+    for name in METRICS:
+        assert float(np.mean(scores.columns[name])) == pytest.approx(record.scores[name].value, rel=1e-12)
+
+
+def test_a_second_run_does_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = bench_of(tmp_path).run("pix2pix", 0)
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("a stage that was done is done again")
+
+    monkeypatch.setattr(pipeline, "train", refuse)
+    monkeypatch.setattr(pipeline, "score_folders", refuse)
+    monkeypatch.setattr(pipeline, "write_image", refuse)
+    second = bench_of(tmp_path).run("pix2pix", 0)
+    assert first is not None
+    assert second is not None
+    assert first.scores == second.scores
+
+
+def test_an_image_that_was_changed_is_scored_again(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path)
+    first = bench.run("mean_color", 0)
+    file = next(iter(find_images(bench.folder / "mean_color/0/translated").values()))
+    cv2.imwrite(str(file), np.zeros_like(cv2.imread(str(file))))
+    second = bench_of(tmp_path).run("mean_color", 0)
+    assert first is not None
+    assert second is not None
+    assert first.scores["psnr"] != second.scores["psnr"]
+
+
+def test_another_budget_is_another_track(tmp_path: Path) -> None:
+    assert bench_of(tmp_path, 24).track.slug != bench_of(tmp_path, 40).track.slug
+    assert bench_of(tmp_path, 24).run_key("pix2pix", 0) != bench_of(tmp_path, 40).run_key("pix2pix", 0)
+
+
+def test_changed_data_is_trained_and_scored_again(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path)
+    before = bench.run_key("pix2pix", 0), bench.protocol_hash
+    file = next((tmp_path / "blobs/train/opt").iterdir())
+    cv2.imwrite(str(file), np.zeros((64, 64, 3), np.uint8))
+    again = bench_of(tmp_path)
+    assert again.run_key("pix2pix", 0) != before[0]
+    assert again.protocol_hash != before[1]
+
+
+def test_honeypots_are_made_from_the_targets(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path)
+    record = bench.run_honeypot("oracle_blur")
+    assert record is not None
+    assert record.role == "honeypot"
+    made, target = (find_images(folder) for folder in (bench.folder / "oracle_blur/0/translated", bench.reference))
+    assert list(made) == list(target)
+    for name in made:
+        assert abs(read_image(made[name]).mean() - read_image(target[name]).mean()) < 2
+
+
+def command(root: Path, *words: str) -> list[str]:
+    given = [
+        "--protocol",
+        "pairs",
+        "--data",
+        str(root / "blobs"),
+        "--runs",
+        str(root / "runs"),
+        "--leaderboards",
+        str(root / "boards"),
+    ]
+    return [sys.executable, "-m", "sarbench.bench.cli", "run", *given, "--device", "cpu", *words]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["pix2pix", "cyclegan"])
+def test_a_process_killed_at_a_random_step_resumes_and_ends_bit_equal(tmp_path: Path, method: str) -> None:
+    for name in ("whole", "cut"):
+        write_pairs(tmp_path / name / "blobs")
+    words = ["--method", method, "--budget", "240", "--preset", "tiny"]
+    whole = subprocess.run(command(tmp_path / "whole", *words), capture_output=True, text=True)
+    assert whole.returncode == 0, whole.stderr[-3000:]
+    folder = tmp_path / "cut/runs/pairs.blobs.tiny.240" / method / "0"
+    kills = 0
+    for attempt in range(3):
+        process = subprocess.Popen(command(tmp_path / "cut", *words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        seen = len(list((folder / "checkpoints").glob("*"))) and max((folder / "checkpoints").glob("*")).name
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            now = sorted(path.name for path in (folder / "checkpoints").glob("step_*.safetensors"))
+            if now and now[-1] != seen:
+                time.sleep(random.Random(attempt).random() * 0.3)
+                break
+            time.sleep(0.005)
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        process.wait()
+    assert kills >= 1
+    done = subprocess.run(command(tmp_path / "cut", *words), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (tmp_path / name / "runs/pairs.blobs.tiny.240" / method / "0" for name in ("whole", "cut"))
+    assert file_digest(first / "weights.safetensors") == file_digest(second / "weights.safetensors")
+    images = [find_images(run / "translated") for run in (first, second)]
+    assert {n: file_digest(f) for n, f in images[0].items()} == {n: file_digest(f) for n, f in images[1].items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["cyclegan"])
+def test_two_ranks_end_where_one_rank_ends(tmp_path: Path, method: str) -> None:
+    from sarbench.bench.train import read_weights
+
+    for name in ("one", "two"):
+        write_pairs(tmp_path / name / "blobs")
+    words = ["--method", method, "--budget", "16"]
+    one = subprocess.run(command(tmp_path / "one", *words), capture_output=True, text=True)
+    assert one.returncode == 0, one.stderr[-3000:]
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "sarbench.bench.cli",
+    ]
+    two = subprocess.run(
+        [*launcher, *command(tmp_path / "two", *words)[3:]],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert two.returncode == 0, two.stderr[-3000:]
+    first, second = (
+        read_weights(tmp_path / name / "runs/pairs.blobs.tiny.16" / method / "0/weights.safetensors") for name in ("one", "two")
+    )
+    assert first is not None
+    assert second is not None
+    for name, value in first.items():
+        if ".pool" not in name and not name.startswith("pool"):
+            assert np.allclose(value.numpy(), second[name].numpy(), atol=2e-4), name
+    record = json.loads((tmp_path / "two/boards/results/pairs.blobs.tiny.16" / method / "0.json").read_text())
+    assert record["dataset"]["n_test"] == 5
