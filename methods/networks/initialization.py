@@ -1,0 +1,26 @@
+"""Initial weights, as the papers give them; the default initialisation of PyTorch is none of theirs."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from torch import nn
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def normal(network: Module, std: float = 0.02) -> Module:
+    """The network with convolution weights from N(0, std^2), batch norm scales from N(1, std^2), and zero biases.
+
+    Source: DCGAN (Radford et al., 2016), Sec. 3; scales as in the official code of pix2pix and CycleGAN.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(module.weight, 0.0, std)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, std)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    return network

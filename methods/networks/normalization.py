@@ -1,0 +1,78 @@
+"""Normalisation layers of the convolutional networks, and batch statistics that span all ranks."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Norm = Literal["batch", "instance", "none"]
+
+
+def layer(norm: Norm, channels: int) -> nn.Module:
+    """The layer of that name: "batch" with, "instance" without learned scale and shift, "none" for none."""
+    return {"batch": BatchNorm2d, "instance": nn.InstanceNorm2d, "none": lambda _: nn.Identity()}[norm](channels)
+
+
+def needs_bias(norm: Norm) -> bool:
+    """Whether the convolution before the layer has a bias.
+
+    Batch normalisation brings its own shift. Instance normalisation here brings none, and removes any constant before
+    it: that bias changes nothing and its gradient is rounding noise, but the published networks count it.
+    """
+    return norm != "batch"
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation (Ioffe and Szegedy, 2015) over the rows of all ranks: n ranks of batch b act as one of n b.
+
+    Same parameters and buffers as `nn.BatchNorm2d`, and its kernel wherever one process sees the whole batch. Every
+    rank must hold equally many rows of one size, and run the same layers in the same order: two collectives a layer,
+    one in the forward and one in the backward pass, on CPU (gloo) as on GPU (nccl).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """Normalise each channel: by the batch of all ranks in training, by the running statistics in eval mode."""
+        if not (self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+            return super().forward(x)
+        var, mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)  # (C,) each, of this rank
+        # Moments about a point that all ranks share: about zero, the square of a large mean would drown the variance.
+        origin = self.running_mean
+        first, second = AverageOverRanks.apply(torch.stack([mean - origin, var + (mean - origin) ** 2]))
+        mean, var = origin + first, (second - first**2).clamp_min(0.0)
+        with torch.no_grad():
+            n = x.numel() // x.shape[1] * dist.get_world_size()
+            self.num_batches_tracked += 1  # type: ignore[operator]
+            self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr]
+            self.running_var.lerp_(var * (n / (n - 1)), self.momentum)  # type: ignore[union-attr]
+        scale = self.weight * torch.rsqrt(var + self.eps)
+        shift = self.bias - mean * scale
+        return (x * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+
+
+class AverageOverRanks(torch.autograd.Function):
+    """The mean of a tensor over all ranks.
+
+    Its gradient is the mean of the ranks' gradients times their number, divided by it again by the harness, which
+    averages parameter gradients: the gradient of the loss averaged over ranks.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Average over ranks."""
+        total = x.clone()
+        dist.all_reduce(total)
+        return total / dist.get_world_size()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """d(sum of all ranks' losses)/dx of this rank."""
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total / dist.get_world_size()
