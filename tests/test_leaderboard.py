@@ -505,9 +505,11 @@ def test_markers_without_partner_are_refused(text):
         fill_between_markers(text, {SLUG: "TABLE"})
 
 
-def test_a_board_without_records_can_not_be_filled_in():
-    with pytest.raises(ContractError, match=r"'synthetic\.tiny'; there are records of: other\.tiny"):
-        fill_between_markers(MARKED, {"other.tiny": "TABLE"})
+def test_a_board_without_records_says_so_in_place_of_an_old_table():
+    filled = fill_between_markers(MARKED, {"other.tiny": "TABLE"})
+    assert "No record of this board yet." in filled
+    assert "old" not in filled
+    assert "TABLE" not in filled
 
 
 def test_the_readme_beside_the_boards_is_filled_and_checked(root):
