@@ -1,0 +1,428 @@
+"""What a run leaves: the record's schema, and the store that keeps records under `leaderboards/results/`.
+
+A record is one JSON file beside one CSV with a row a test image; the record's scores are recomputed from these rows
+whenever it is read, so that a number on a board can always be traced to images. Records may come from strangers: every
+field is checked and bounded, and a file that breaks the schema is refused, never repaired.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from sarbench.bench.errors import ContractError
+from sarbench.bench.storage import value_digest, write_bytes, write_json
+
+TOLERANCE = 1e-9  # between a recorded score and the one recomputed from the rows
+MAX_RECORD_BYTES = 1 << 20
+MAX_JSON_CHARACTERS = 50_000  # of the terms, and of the config
+REMEDY = "make each of these runs again, or delete its .json, .csv and .jpg"
+
+
+# --- The schema ------------------------------------------------------------------------------------------------------
+
+
+def _plain_json(value: Any) -> Any:
+    """A JSON-like value with tuples as lists; ValueError for NaN, infinity, other types, or too much of it."""
+    if isinstance(value, BaseModel):
+        return value
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+    if len(text) > MAX_JSON_CHARACTERS:
+        raise ValueError(f"{len(text)} characters of JSON, at most {MAX_JSON_CHARACTERS} are allowed")
+    return json.loads(text)
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=160)]
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0, lt=1 << 63)]
+AtLeastOne = Annotated[int, Field(ge=1, lt=1 << 63)]
+Line = Annotated[str, Field(max_length=300)]
+Json = Annotated[dict[str, Any], BeforeValidator(_plain_json)]
+Options = Annotated[dict[Line, Line], Field(max_length=64)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, str_max_length=2000)
+
+
+class TermsSize(_Model):
+    """What a reader needs of `protocols.Size`; its other fields are kept as they are."""
+
+    model_config = ConfigDict(extra="allow")
+
+    budget_images: AtLeastOne
+    options: list[list[Line]]
+
+
+class Terms(_Model):
+    """The terms of a track, as `Track.terms()` gives them: the fields that a reader needs are typed, all are kept."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Slug
+    dataset: Name
+    preset: Name
+    metrics: Annotated[list[Name], Field(min_length=1, max_length=64)]
+    main_metric: Name
+    size: TermsSize
+    options: Options
+
+    @model_validator(mode="after")
+    def _metrics_are_clear(self) -> Terms:
+        if len(set(self.metrics)) != len(self.metrics):
+            raise ValueError("a metric is named twice")
+        if self.main_metric not in self.metrics:
+            raise ValueError(f"the main metric {self.main_metric!r} is not among the metrics")
+        return self
+
+
+class RecordedCard(_Model):
+    """A method's card at the time of the run; made by `RecordedCard.model_validate(card, from_attributes=True)`."""
+
+    title: Line
+    paper: Annotated[str, Field(max_length=2000)]
+    year: Annotated[int, Field(ge=1900, le=2200)] | None  # None: nothing was published (honeypots)
+    supervision: Literal["paired", "unpaired", "semi", "none"]
+    channels: Literal["any", "same"]
+    size_multiple: AtLeastOne = 1
+    fixed_size: AtLeastOne | None = None
+    stochastic: bool = False
+    evaluations: AtLeastOne = 1
+    aux: Annotated[tuple[Line, ...], Field(max_length=64)] = ()
+    pretrained: Annotated[tuple[Line, ...], Field(max_length=64)] = ()
+    fidelity: Literal["paper", "adapted", "reconstruction"] = "paper"
+    deviations: Annotated[tuple[str, ...], Field(max_length=64)] = ()
+    licence: Line = ""
+
+
+class RecordedDataset(_Model):
+    """The data of a run: images counted after the track's limits."""
+
+    name: Name
+    title: Line
+    content_hash: Hash
+    n_train: Count
+    n_test: AtLeastOne
+    split: Literal["verified", "unverified"]
+    scenes_train: Count | None  # None: the grouping is not known
+    scenes_test: Count | None
+    options: Options
+
+
+class Budget(_Model):
+    """What training used: 0 images and steps for what does not learn by gradients."""
+
+    images: Count
+    steps: Count
+    batch_size: Count
+
+
+class Summary(NamedTuple):
+    """The aggregate of one metric's rows."""
+
+    value: float | None  # the mean over the defined rows; None: nothing is defined, or the mean is infinite
+    std: float | None  # over images, with n - 1; None: fewer than two defined rows, or an infinite mean
+    n: int  # images scored: the rows, defined or not
+    undefined: int  # rows that are NaN
+    infinite: int  # rows that are +inf; one makes the mean infinite
+
+
+def summarise(values: Float[np.ndarray, " n"]) -> Summary:
+    """The aggregate of a metric's rows, the same for any order of the rows.
+
+    NaN is undefined, and is counted. ContractError for -inf, which no metric may give.
+    """
+    if np.isneginf(values).any():
+        raise ContractError("a metric gave -inf; it must give NaN where it is undefined")
+    defined = [float(v) for v in values if not math.isnan(v)]
+    undefined, infinite = len(values) - len(defined), sum(map(math.isinf, defined))
+    if infinite or not defined:
+        return Summary(None, None, len(values), undefined, infinite)
+    mean = math.fsum(defined) / len(defined)
+    squares = math.fsum((v - mean) ** 2 for v in defined)
+    std = math.sqrt(squares / (len(defined) - 1)) if len(defined) > 1 else None
+    return Summary(mean, std, len(values), undefined, infinite)
+
+
+class Score(_Model):
+    """One metric of one run: the fields of `Summary`, and what the number means."""
+
+    value: float | None
+    std: NonNegativeFloat | None
+    n: Count  # 0: not measured
+    undefined: Count
+    infinite: Count
+    reason: str  # why rows are undefined, or why nothing was measured
+    signature: Annotated[str, Field(min_length=1, max_length=300)]
+    unit: Annotated[str, Field(max_length=32)]
+    higher_is_better: bool
+    decimals: Annotated[int, Field(ge=0, le=10)]
+
+    @property
+    def summary(self) -> Summary:
+        """The aggregate alone."""
+        return Summary(self.value, self.std, self.n, self.undefined, self.infinite)
+
+    @model_validator(mode="after")
+    def _nothing_is_left_unsaid(self) -> Score:
+        if self.undefined + self.infinite > self.n:
+            raise ValueError("more rows are undefined or infinite than there are")
+        if (self.value is None) == (self.n > self.undefined and not self.infinite):
+            raise ValueError("value must be null exactly where no row is defined or one is infinite")
+        if (self.undefined or not self.n) and not self.reason.strip():
+            raise ValueError("a score that is undefined or not measured needs a reason")
+        return self
+
+
+class Cost(_Model):
+    """What a run used; None: not measured."""
+
+    parameters: Count
+    train_seconds: NonNegativeFloat | None
+    seconds_per_step: NonNegativeFloat | None
+    seconds_per_image: NonNegativeFloat | None
+    peak_memory_bytes: Count | None
+    flops_per_image: Count | None
+    device: Line
+    threads: AtLeastOne | None
+
+
+class Git(_Model):
+    """The checkout that made the run; None where there was none."""
+
+    commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")] | None
+    dirty: bool | None
+
+
+def protocol_hash(terms: Mapping[str, Any], content_hash: str, signatures: Mapping[str, str]) -> str:
+    """What two scores must share to be compared: a track's terms, the data's content, every metric's signature."""
+    return value_digest({"terms": terms, "dataset": content_hash, "signatures": signatures})
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """The hash of a method's hyperparameters."""
+    return value_digest(config)
+
+
+class Record(_Model):
+    """One run: a method, a track and a seed."""
+
+    schema_version: Literal[1] = 1
+    method: Name
+    role: Literal["method", "floor", "honeypot"]
+    seed: Count
+    slug: Slug  # of the track: protocol[.data].preset[.budget]
+    terms: Annotated[Terms, BeforeValidator(_plain_json)]
+    protocol_hash: Hash
+    card: RecordedCard
+    config: Json
+    config_hash: Hash
+    preset: Name
+    dataset: RecordedDataset
+    budget: Budget
+    scores: dict[Name, Score]
+    cost: Cost
+    code_hash: Hash  # of the method's sources
+    versions: Annotated[dict[Line, Line], Field(max_length=64)]
+    git: Git
+    created: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]  # UTC
+    rows_hash: Hash | None = None  # sha256 of the CSV beside it; set by `Store.write`
+
+    @property
+    def track_parts(self) -> tuple[str | None, int | None]:
+        """The data folder's name and the budget in images, each None where the slug does not name it."""
+        name, preset, budget = re.escape(self.terms.name), re.escape(self.terms.preset), self.terms.size.budget_images
+        found = re.fullmatch(rf"{name}(?:\.(?P<data>.+))?\.{preset}(?P<budget>\.{budget})?", self.slug)
+        if found is None:
+            raise ValueError(f"the slug {self.slug!r} does not follow from the terms")
+        return found["data"], budget if found["budget"] else None
+
+    @field_validator("created")
+    @classmethod
+    def _a_real_time(cls, created: str) -> str:
+        datetime.fromisoformat(created)
+        return created
+
+    @model_validator(mode="after")
+    def _one_truth(self) -> Record:
+        _ = self.track_parts
+        if set(self.scores) != set(self.terms.metrics):
+            raise ValueError(f"the scores must be those of the protocol: {', '.join(self.terms.metrics)}")
+        for metric, score in self.scores.items():
+            if score.n not in (0, self.dataset.n_test):
+                raise ValueError(f"{metric} was scored on {score.n} of {self.dataset.n_test} images; all or none")
+        if (self.preset, self.dataset.name, self.dataset.options) != (
+            self.terms.preset,
+            self.terms.dataset,
+            self.terms.options,
+        ):
+            raise ValueError("preset, dataset name and dataset options must be those of the terms")
+        if self.config_hash != config_hash(self.config):
+            raise ValueError("config_hash is not the hash of the config")
+        signatures = {metric: score.signature for metric, score in self.scores.items()}
+        terms = self.terms.model_dump(mode="json")
+        if self.protocol_hash != protocol_hash(terms, self.dataset.content_hash, signatures):
+            raise ValueError("protocol_hash is not the hash of the terms, the dataset's content and the signatures")
+        return self
+
+
+# --- The store -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A record that passed every check, and where it lies."""
+
+    record: Record
+    path: Path
+
+
+class Store:
+    """The records below a `leaderboards/` folder: `results/<slug>/<method>/<seed>.{json,csv,jpg}`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.results = root / "results"
+
+    def write(self, record: Record, rows: pd.DataFrame, strip: bytes | None = None) -> Path:
+        """Keep a run; returns the path of its record.
+
+        `rows` has the columns id, scene (None: not known) and one a measured metric, and one row a test image; `strip`
+        is a JPEG of `strip.tiles`. The record is written last: it never stands without its rows. ContractError where
+        record and rows disagree.
+        """
+        rows = _in_order(record, rows)
+        _refuse_wrong_rows(record, rows)
+        path = self.results / record.slug / record.method / f"{record.seed}.json"
+        path.unlink(missing_ok=True)
+        data = rows.to_csv(index=False, na_rep="nan", lineterminator="\n").encode()
+        write_bytes(path.with_suffix(".csv"), data)
+        if strip is None:
+            path.with_suffix(".jpg").unlink(missing_ok=True)
+        else:
+            write_bytes(path.with_suffix(".jpg"), strip)
+        write_json(path, record.model_copy(update={"rows_hash": hashlib.sha256(data).hexdigest()}).model_dump(mode="json"))
+        return path
+
+    def write_reference_tiles(self, slug: str, source: bytes, target: bytes) -> None:
+        """Keep the tiles (JPEG, as `strip.tiles` makes them) of the source and target images of a track."""
+        for path, data in zip(self.reference_tiles(slug), (source, target), strict=True):
+            write_bytes(path, data)
+
+    def reference_tiles(self, slug: str) -> tuple[Path, Path]:
+        """Where a track's source and target tiles lie, if they were written; no method's name begins so."""
+        return self.results / slug / "_source.jpg", self.results / slug / "_target.jpg"
+
+    def slugs(self) -> list[str]:
+        """The tracks that have a record, sorted."""
+        return sorted({path.parent.parent.name for path in self.results.glob("*/*/*.json")})
+
+    def read(self, slug: str) -> list[Loaded]:
+        """All records of a track, by method and seed.
+
+        One ContractError lists every file that breaks the schema, lies in a wrong place, or disagrees with its rows.
+        """
+        loaded, bad = [], []
+        for path in sorted((self.results / slug).glob("*/*.json")):
+            try:
+                loaded.append(Loaded(_load(path), path))
+            except ContractError as error:
+                bad.append(f"  {path}: {error}")
+        if bad:
+            raise ContractError("\n".join([f"{len(bad)} records of {slug} can't be used; {REMEDY}:", *bad]))
+        return sorted(loaded, key=lambda item: (item.record.method, item.record.seed))
+
+
+def _load(path: Path) -> Record:
+    """The record of one file, checked against its place and its rows; ContractError says only the reason."""
+    try:
+        if path.stat().st_size > MAX_RECORD_BYTES:
+            raise ContractError(f"larger than {MAX_RECORD_BYTES} bytes")
+        record = Record.model_validate_json(path.read_bytes())
+        slug, method, name = path.parts[-3:]
+        if (slug, method, name) != (record.slug, record.method, f"{record.seed}.json"):
+            raise ContractError(f"belongs at {record.slug}/{record.method}/{record.seed}.json")
+        data = path.with_suffix(".csv").read_bytes()
+        if hashlib.sha256(data).hexdigest() != record.rows_hash:
+            raise ContractError(f"{path.with_suffix('.csv').name} beside it is not the one it was written with")
+        # As text first: an image may be called "NA", and float() is exact with every version of pandas.
+        rows = pd.read_csv(io.BytesIO(data), dtype=str, na_filter=False, index_col=False)
+        rows = rows.assign(**{name: rows[name].map(float) for name in rows.columns if name not in ("id", "scene")})
+        _refuse_wrong_rows(record, rows)
+    except ValidationError as error:
+        raise ContractError(_in_words(error)) from error
+    except FileNotFoundError as error:
+        raise ContractError(f"{path.with_suffix('.csv').name} beside it is missing") from error
+    except (OSError, ValueError, OverflowError) as error:
+        raise ContractError(f"can't be read with its rows ({error})") from error
+    return record
+
+
+def _in_order(record: Record, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows as they are written: fixed columns, sorted by id, float64."""
+    measured = [metric for metric in record.terms.metrics if record.scores[metric].n]
+    wanted = ["id", "scene", *measured]
+    if set(rows.columns) != set(wanted):
+        raise ContractError(f"the rows of {record.method} have the columns {list(rows.columns)}; expected {wanted}")
+    return (
+        rows[wanted]
+        .assign(id=rows["id"].astype(str), scene=rows["scene"].fillna(""))
+        .astype(dict.fromkeys(measured, np.float64))
+        .sort_values("id")
+    )
+
+
+def _refuse_wrong_rows(record: Record, rows: pd.DataFrame) -> None:
+    """Raise ContractError unless the record's scores follow from its rows."""
+    measured = [metric for metric in record.terms.metrics if record.scores[metric].n]
+    if list(rows.columns) != ["id", "scene", *measured]:
+        raise ContractError(f"the rows have the columns {list(rows.columns)}; expected id, scene, {', '.join(measured)}")
+    if len(rows) != record.dataset.n_test or rows["id"].nunique() != len(rows):
+        raise ContractError(f"{len(rows)} rows, {rows['id'].nunique()} different ids; expected {record.dataset.n_test}")
+    for metric in measured:
+        scored, found = record.scores[metric].summary, summarise(rows[metric].to_numpy())
+        if not all(_equal(a, b) for a, b in zip(scored, found, strict=True)):
+            raise ContractError(f"{metric} is recorded as {_numbers(scored)}, but its rows give {_numbers(found)}")
+
+
+def _equal(a: float | None, b: float | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+
+
+def _numbers(summary: Summary) -> str:
+    return ", ".join(f"{name} {value}" for name, value in summary._asdict().items())
+
+
+def _in_words(error: ValidationError) -> str:
+    """The first few faults of a record: where, and what; never the input itself."""
+    faults: Sequence[Any] = error.errors(include_url=False, include_input=False, include_context=False)
+    words = [f"{'.'.join(map(str, fault['loc'])) or 'record'}: {fault['msg']}"[:300] for fault in faults[:5]]
+    return "; ".join(words) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")

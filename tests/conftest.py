@@ -1,0 +1,129 @@
+"""A realistic record, as a run of a small protocol would leave it."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sarbench.bench.records import (
+    Budget,
+    Cost,
+    Git,
+    Record,
+    RecordedCard,
+    RecordedDataset,
+    Score,
+    config_hash,
+    protocol_hash,
+    summarise,
+)
+
+N_TEST = 4
+IDS = [f"scene_{i // 2}/tile_{i}" for i in range(N_TEST)]
+METRICS: dict[str, dict[str, Any]] = {
+    "psnr": {"signature": "psnr;range255;rgb;v1", "unit": "dB", "higher_is_better": True, "decimals": 2},
+    "ssim": {"signature": "ssim;gauss11s1.5;v1", "unit": "", "higher_is_better": True, "decimals": 4},
+    "lpips": {"signature": "lpips;alex;v1", "unit": "", "higher_is_better": False, "decimals": 4},
+}
+VALUES = {"psnr": 20.0, "ssim": 0.5, "lpips": 0.4}
+TERMS = {
+    "name": "synthetic",
+    "task": "sar to optical",
+    "dataset": "synthetic",
+    "metrics": tuple(METRICS),
+    "main_metric": "ssim",
+    "flip": False,
+    "semi_share": 0.1,
+    "preset": "tiny",
+    "size": {"budget_images": 8000, "train_crop_px": 64, "n_test": None, "options": (("size_px", "128"),)},
+    "options": {"size_px": "128"},
+}
+
+
+class Run(NamedTuple):
+    record: Record
+    rows: pd.DataFrame
+
+
+def _run(
+    method: str = "pix2pix",
+    role: str = "method",
+    seed: int = 0,
+    values: Mapping[str, Any] = {},
+    *,
+    terms: Mapping[str, Any] = {},
+    card: Mapping[str, Any] = {},
+    cost: Mapping[str, Any] = {},
+    config: Mapping[str, Any] = {"learning_rate": 2e-4, "betas": (0.5, 0.999)},
+    **changes: Any,
+) -> Run:
+    """A run whose metrics have the row values given: a number for all images, one an image, or a str: not measured, why."""
+    full_terms = {**TERMS, **terms}
+    rows = pd.DataFrame({"id": IDS, "scene": [name.partition("/")[0] for name in IDS]})
+    scores = {}
+    for metric, facts in METRICS.items():
+        given = values.get(metric, VALUES[metric])
+        if isinstance(given, str):
+            scores[metric] = Score(value=None, std=None, n=0, undefined=0, infinite=0, reason=given, **facts)
+        else:
+            rows[metric] = np.broadcast_to(np.asarray(given, np.float64), N_TEST)
+            found = summarise(rows[metric].to_numpy())
+            scores[metric] = Score(**found._asdict(), reason="a flat image" if found.undefined else "", **facts)
+    dataset = RecordedDataset(
+        name="synthetic",
+        title="A procedural landscape",
+        content_hash="a" * 64,
+        n_train=384,
+        n_test=N_TEST,
+        split="verified",
+        scenes_train=24,
+        scenes_test=2,
+        options=full_terms["options"],
+    )
+    usual = {
+        "title": method,
+        "paper": "https://arxiv.org/abs/1611.07004",
+        "year": 2017,
+        "supervision": "paired",
+        "channels": "any",
+    }
+    usual_cost = {
+        "parameters": 54_400_000,
+        "train_seconds": 60.5,
+        "seconds_per_step": 0.0123,
+        "seconds_per_image": 0.5,
+        "peak_memory_bytes": 3 * 2**29,
+        "flops_per_image": 12_100_000_000,
+        "device": "cpu",
+        "threads": 2,
+    }
+    signatures = {metric: score.signature for metric, score in scores.items()}
+    fields = {
+        "method": method,
+        "role": role,
+        "seed": seed,
+        "slug": "synthetic.tiny",
+        "terms": full_terms,
+        "protocol_hash": protocol_hash(full_terms, dataset.content_hash, signatures),
+        "card": RecordedCard(**{**usual, **card}),
+        "config": dict(config),
+        "config_hash": config_hash(config),
+        "preset": full_terms["preset"],
+        "dataset": dataset,
+        "budget": Budget(images=8000, steps=500, batch_size=16),
+        "scores": scores,
+        "cost": Cost(**{**usual_cost, **cost}),
+        "code_hash": "c" * 64,
+        "versions": {"python": "3.11.9", "torch": "2.8.0", "numpy": "2.1.0"},
+        "git": Git(commit="0" * 40, dirty=False),
+        "created": "2025-03-01T12:00:00Z",
+    }
+    return Run(Record(**{**fields, **changes}), rows)
+
+
+@pytest.fixture
+def make_run():
+    """The factory of `Run(record, rows)`."""
+    return _run
