@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import threading
 import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import Georeference
 from sarbench.bench.storage import write_bytes
 
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 TIFF = (".tif", ".tiff")
 REMEDY = "replace the file or remove it together with its partner"
+MAX_PIXELS = 178_956_970  # Pillow's own limit against decompression bombs, here for TIFF too: 13377 x 13377
+
+PNG_END = b"\x00\x00\x00\x00IEND\xaeB\x60\x82"
+JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
+
+_filters = threading.Lock()  # warning filters belong to the process, not to the thread
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself, without decoding: the shape and dtype that `read_image` will give."""
+
+    height: int
+    width: int
+    channels: int
+    dtype: str
+    nodata: float | None = None  # GeoTIFF: the value that means "nothing was measured here"
 
 
 def find_images(folder: Path) -> dict[str, Path]:
@@ -26,7 +52,7 @@ def find_images(folder: Path) -> dict[str, Path]:
         raise ContractError(f"{folder} is not a folder")
     found: dict[str, Path] = {}
     for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith("."):
+        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file():
             name = file.relative_to(folder).with_suffix("").as_posix()
             if name in found:
                 raise ContractError(f"{found[name]} and {file} have one name; keep one of them")
@@ -36,25 +62,30 @@ def find_images(folder: Path) -> dict[str, Path]:
 
 def image_size(path: Path) -> tuple[int, int]:
     """Height and width in px, from the header alone."""
-    try:
+    header = read_header(path)
+    return header.height, header.width
+
+
+def read_header(path: Path) -> Header:
+    """Shape, dtype and nodata value, from the header alone; ContractError as for `read_image`."""
+    with _naming(path):
         if path.suffix.lower() in TIFF:
-            return _open_tiff(path)[:2]
-        with Image.open(path) as image:
-            return image.height, image.width
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
-        raise _unreadable(path, error) from error
+            with _open_tiff(path) as file:
+                return _tiff_header(path, file)
+        with path.open("rb") as stream, _open_raster(stream) as image:
+            return _raster_header(path, image)
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Decode a whole image: (H, W, C) in the file's own dtype: uint8, uint16, int16 or float32.
+    """Decode a whole image: (H, W, C) in the file's own dtype, such as uint8, uint16, int16 or float32.
 
-    Palettes become RGB; an alpha channel is refused, since what lies below it is not defined.
-    Raises ContractError naming the file for one that is missing, truncated, not an image, or not finite.
+    Palettes become RGB. An alpha channel of a PNG is refused, since what lies below it is not defined; in a GeoTIFF every
+    band counts as a channel (writers call the fourth of any four bands alpha), and scale and offset tags are not applied.
+    Raises ContractError naming the file for one that is missing, truncated, not an image, too large, or not finite.
+    A flipped bit is found in PNG and in compressed TIFF; JPEG and raw TIFF have no checksum.
     """
-    try:
+    with _naming(path):
         pixels = _read_tiff(path) if path.suffix.lower() in TIFF else _read_raster(path)
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, cv2.error) as error:
-        raise _unreadable(path, error) from error
     if pixels.dtype.kind == "f":
         bad = int(pixels.size - np.isfinite(pixels).sum())
         if bad:
@@ -62,65 +93,15 @@ def read_image(path: Path) -> np.ndarray:
     return pixels
 
 
-def _read_raster(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
-        image.load()  # a truncated file raises here
-        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            raise ContractError(f"{path} has an alpha channel; save it without one")
-        if image.format == "PNG" and _png_depth(path) == 16:
-            pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)  # Pillow cuts 16-bit colour to 8 bits
-            if pixels is None:
-                raise ValueError("not decodable as a 16-bit PNG")
-            return pixels[:, :, None] if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, ::-1])
-        if image.mode in ("P", "CMYK", "YCbCr", "HSV", "LAB"):
-            image = image.convert("RGB")
-        elif image.mode == "1":
-            image = image.convert("L")
-        pixels = np.asarray(image)
-    return pixels[:, :, None] if pixels.ndim == 2 else pixels
-
-
-def _png_depth(path: Path) -> int:
-    with path.open("rb") as file:
-        return file.read(25)[24]
-
-
-def _open_tiff(path: Path) -> tuple[int, int, int]:
-    import rasterio
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with rasterio.open(path) as file:
-                return file.height, file.width, file.count
-    except rasterio.errors.RasterioError as error:
-        raise OSError(str(error)) from error
-
-
-def _read_tiff(path: Path) -> np.ndarray:
-    import rasterio
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with rasterio.open(path) as file:
-                return np.ascontiguousarray(file.read().transpose(1, 2, 0))
-    except rasterio.errors.RasterioError as error:
-        raise OSError(str(error)) from error
-
-
 def read_georeference(path: Path) -> Georeference | None:
     """Coordinate reference system and transform of a GeoTIFF; None where the file has none."""
     if path.suffix.lower() not in TIFF:
         return None
-    import rasterio
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        with rasterio.open(path) as file:
-            if file.crs is None:
-                return None
-            return Georeference(file.crs.to_wkt(), tuple(file.transform)[:6])
+    with _naming(path), _open_tiff(path) as file:
+        if file.crs is None:
+            return None
+        a, b, c, d, e, f = tuple(file.transform)[:6]
+        return Georeference(file.crs.to_wkt(), (a, b, c, d, e, f))
 
 
 def quantise(images: Float[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
@@ -129,18 +110,123 @@ def quantise(images: Float[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
 
 
 def write_image(path: Path, pixels: UInt8[np.ndarray, "H W C"], georeference: Georeference | None = None) -> None:
-    """Write 8-bit pixels losslessly and atomically: PNG, or GeoTIFF where the path ends in .tif."""
-    data = _tiff_bytes(pixels, georeference) if path.suffix.lower() in TIFF else _png_bytes(pixels)
-    write_bytes(path, data)
+    """Write 8-bit pixels losslessly and atomically: PNG, or GeoTIFF where the path ends in .tif.
+
+    Raises ContractError for other pixels, for a suffix that is neither, and for a full disk.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3:
+        raise ContractError(f"{path}: images are written from uint8 (H, W, C), got {pixels.dtype} {pixels.shape}")
+    if path.suffix.lower() in TIFF:
+        write_bytes(path, _tiff_bytes(pixels, georeference))
+    elif path.suffix.lower() == ".png":
+        write_bytes(path, _png_bytes(path, pixels))
+    else:
+        raise ContractError(f"{path}: images are written losslessly; let the name end in .png or .tif")
 
 
-def _png_bytes(pixels: UInt8[np.ndarray, "H W C"]) -> bytes:
-    buffer = io.BytesIO()
+# --- PNG and JPEG ----------------------------------------------------------------------------------------------------
+
+
+def _open_raster(stream: IO[bytes]) -> Image.Image:
+    with _filters, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the error at twice that size stays
+        return Image.open(stream, formats=("PNG", "JPEG"))
+
+
+def _raster_header(path: Path, image: Image.Image) -> Header:
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        raise ContractError(f"{path} has an alpha channel; save it without one")
+    channels = 1 if image.mode in ("1", "L", "I", "I;16", "I;16B") else 3
+    return Header(image.height, image.width, channels, "uint16" if _is_16_bit_png(path, image) else "uint8")
+
+
+def _is_16_bit_png(path: Path, image: Image.Image) -> bool:
+    if image.format != "PNG":
+        return False
+    with path.open("rb") as stream:
+        return stream.read(25)[24] == 16
+
+
+def _read_raster(path: Path) -> np.ndarray:
+    data = path.read_bytes()
+    with _open_raster(io.BytesIO(data)) as image:
+        header = _raster_header(path, image)
+        image.load()
+        whole = PNG_END in data if image.format == "PNG" else data.rfind(JPEG_END) > data.rfind(JPEG_SCAN)
+        if not whole:  # decoders forgive a missing end where all pixels are there; a cut file is still a cut file
+            raise ValueError("the end of the file is missing")
+        if header.dtype == "uint16":  # Pillow cuts 16-bit colour to 8 bits
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+            if pixels is None:
+                raise ValueError("not decodable as a 16-bit PNG")
+            return pixels[:, :, None] if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, ::-1])
+        pixels = np.asarray(image.convert("L" if header.channels == 1 else "RGB"))
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def _png_bytes(path: Path, pixels: UInt8[np.ndarray, "H W C"]) -> bytes:
     channels = pixels.shape[2]
     if channels not in (1, 3):
-        raise ContractError(f"PNG holds 1 or 3 channels here, got {channels}; write .tif instead")
+        raise ContractError(f"{path}: PNG holds 1 or 3 channels here, got {channels}; write .tif instead")
+    buffer = io.BytesIO()
     Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels).save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
+
+
+# --- TIFF ------------------------------------------------------------------------------------------------------------
+
+
+def _open_tiff(path: Path) -> DatasetReader:
+    import rasterio
+
+    with _filters, warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        return rasterio.open(path, driver="GTiff")  # any other driver could follow links out of a hostile file
+
+
+def _tiff_header(path: Path, file: DatasetReader) -> Header:
+    from rasterio.enums import ColorInterp
+
+    if file.height * file.width > MAX_PIXELS:
+        raise ContractError(f"{path} declares {file.height}x{file.width} px, more than {MAX_PIXELS}; cut it into tiles")
+    if len(set(file.dtypes)) > 1:
+        raise ContractError(f"{path} mixes the types {', '.join(sorted(set(file.dtypes)))}; save all bands in one")
+    if file.dtypes[0].startswith("complex"):
+        raise ContractError(f"{path} holds complex values; save its amplitude or decibels instead")
+    if int(file.tags(1, ns="IMAGE_STRUCTURE").get("NBITS", 8)) < 8:
+        raise ContractError(f"{path} has fewer than 8 bits a value; save it with 8")
+    if file.colorinterp[0] == ColorInterp.palette:
+        return Header(file.height, file.width, 3, "uint8")
+    return Header(file.height, file.width, file.count, file.dtypes[0], file.nodata)
+
+
+def _read_tiff(path: Path) -> np.ndarray:
+    from rasterio.enums import ColorInterp
+
+    with _open_tiff(path) as file:
+        _tiff_header(path, file)
+        _refuse_missing_blocks(path, file)
+        pixels = np.ascontiguousarray(file.read().transpose(1, 2, 0))
+        if file.colorinterp[0] == ColorInterp.palette:
+            colours = file.colormap(1)
+            table = np.array([colours.get(i, (0, 0, 0))[:3] for i in range(max(colours) + 1)], np.uint8)
+            pixels = table[pixels[:, :, 0]]
+        return pixels
+
+
+def _refuse_missing_blocks(path: Path, file: DatasetReader) -> None:
+    """A writer that was killed leaves blocks out, and GDAL then reads them as zeros without a word."""
+    length = os.path.getsize(path)
+    planar = file.interleaving is not None and file.interleaving.name == "band"
+    for band in range(1, file.count + 1 if planar else 2):
+        height, width = file.block_shapes[band - 1]
+        for row in range(-(-file.height // height)):
+            for column in range(-(-file.width // width)):
+                place = f"{column}_{row}"
+                offset = int(file.get_tag_item(f"BLOCK_OFFSET_{place}", "TIFF", bidx=band) or 0)
+                size = int(file.get_tag_item(f"BLOCK_SIZE_{place}", "TIFF", bidx=band) or 0)
+                if not size or offset + size > length:
+                    raise ValueError(f"the block in row {row}, column {column} of band {band} is missing")
 
 
 def _tiff_bytes(pixels: UInt8[np.ndarray, "H W C"], georeference: Georeference | None) -> bytes:
@@ -149,20 +235,36 @@ def _tiff_bytes(pixels: UInt8[np.ndarray, "H W C"], georeference: Georeference |
     from rasterio.transform import Affine
 
     height, width, count = pixels.shape
+    shape = {"height": height, "width": width, "count": count, "dtype": "uint8"}
+    # GDAL would call the fourth of four bands alpha
+    colour = {"photometric": "RGB"} if count == 3 else {"photometric": "MINISBLACK", "alpha": "NO"}
     where = {"crs": georeference.crs, "transform": Affine(*georeference.transform)} if georeference else {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        with MemoryFile() as memory:
-            with memory.open(
-                driver="GTiff", height=height, width=width, count=count, dtype="uint8", compress="deflate", **where
-            ) as file:
-                file.write(pixels.transpose(2, 0, 1))
-            return memory.read()
+    with MemoryFile() as memory:
+        with _filters, warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            file = memory.open(driver="GTiff", compress="deflate", **shape, **colour, **where)
+        with file:
+            file.write(pixels.transpose(2, 0, 1))
+        return memory.read()
+
+
+# --- Errors ----------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Whatever a decoder throws at a hostile file becomes one error that names the file."""
+    try:
+        yield
+    except ContractError:
+        raise
+    except Exception as error:
+        raise _unreadable(path, error) from error
 
 
 def _unreadable(path: Path, error: Exception) -> ContractError:
     if not path.exists():
         return ContractError(f"{path} does not exist; {REMEDY}")
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:
         return ContractError(f"{path} is an empty file; {REMEDY}")
-    return ContractError(f"{path} can't be read as an image ({error}); {REMEDY}")
+    return ContractError(f"{path} can't be read as an image ({str(error) or type(error).__name__}); {REMEDY}")

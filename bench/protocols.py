@@ -50,6 +50,10 @@ class Protocol:
     needs_data: bool = False
 
 
+# One SAR band is fed three times to an RGB translator, for every method alike; named here, so that every record says so.
+REPEAT = (("channels", "repeat"),)
+SYNTHETIC_256 = (("size_px", "256"), ("n_train", "6000"), ("n_test", "1000"))
+
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
@@ -59,9 +63,9 @@ PROTOCOLS = {
             task="sar to optical",
             dataset="synthetic",
             sizes={
-                "tiny": Size(8_000, 64, None, options=(("size_px", "128"), ("n_train", "384"), ("n_test", "48"))),
-                "bench": Size(400_000, None, None, options=(("size_px", "256"), ("n_train", "6000"), ("n_test", "1000"))),
-                "paper": Size(1_200_000, None, None, options=(("size_px", "256"), ("n_train", "6000"), ("n_test", "1000"))),
+                "tiny": Size(8_000, 64, None, options=(*REPEAT, ("size_px", "128"), ("n_train", "384"), ("n_test", "48"))),
+                "bench": Size(400_000, None, None, options=(*REPEAT, *SYNTHETIC_256)),
+                "paper": Size(1_200_000, None, None, options=(*REPEAT, *SYNTHETIC_256)),
             },
             options=(("channels", "repeat"),),
         ),
@@ -71,9 +75,9 @@ PROTOCOLS = {
             task="as the folder's",
             dataset="pairs",
             sizes={
-                "tiny": Size(12_000, 64, None),
-                "bench": Size(400_000, 256, None),
-                "paper": Size(1_200_000, 256, None),
+                "tiny": Size(12_000, 64, None, options=REPEAT),
+                "bench": Size(400_000, 256, None, options=REPEAT),
+                "paper": Size(1_200_000, 256, None, options=REPEAT),
             },
             options=(("channels", "repeat"),),
             flip=True,

@@ -24,7 +24,7 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
     handle, name = -1, ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
@@ -36,10 +36,9 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
             with contextlib.suppress(OSError):
                 os.unlink(name)
         if isinstance(error, OSError):
-            full = "the disk is full; free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
-            raise ContractError(
-                f"can't write {path}: {full or error}; nothing was written, run the same command again"
-            ) from error
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            reason = "the disk is full; free some space" if full else error
+            raise ContractError(f"can't write {path}: {reason}; nothing was written, run the same command again") from error
         raise
 
 
@@ -65,7 +64,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise ContractError(f"{path} does not exist") from error
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ContractError(f"{path} is not readable JSON ({error}); delete it and run again") from error
 
 
@@ -80,9 +79,12 @@ def digest(*parts: bytes | str) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """The sha256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """The sha256 of a file's bytes, in hexadecimal; ContractError naming it where it can't be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ContractError(f"{path} can't be read ({error.strerror or error})") from error
 
 
 def value_digest(value: Any) -> str:
