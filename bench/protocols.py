@@ -6,6 +6,7 @@ never meet. What stands in `Track.terms` is hashed into every record.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -63,11 +64,11 @@ PROTOCOLS = {
             task="sar to optical",
             dataset="synthetic",
             sizes={
-                "tiny": Size(8_000, 64, None, options=(*REPEAT, ("size_px", "128"), ("n_train", "384"), ("n_test", "48"))),
-                "bench": Size(400_000, None, None, options=(*REPEAT, *SYNTHETIC_256)),
-                "paper": Size(1_200_000, None, None, options=(*REPEAT, *SYNTHETIC_256)),
+                "tiny": Size(8_000, 64, None, options=(("size_px", "128"), ("n_train", "384"), ("n_test", "48"))),
+                "bench": Size(400_000, None, None, options=SYNTHETIC_256),
+                "paper": Size(1_200_000, None, None, options=SYNTHETIC_256),
             },
-            options=(("channels", "repeat"),),
+            options=REPEAT,
         ),
         Protocol(
             name="pairs",
@@ -75,11 +76,11 @@ PROTOCOLS = {
             task="as the folder's",
             dataset="pairs",
             sizes={
-                "tiny": Size(12_000, 64, None, options=REPEAT),
-                "bench": Size(400_000, 256, None, options=REPEAT),
-                "paper": Size(1_200_000, 256, None, options=REPEAT),
+                "tiny": Size(12_000, 64, None),
+                "bench": Size(400_000, 256, None),
+                "paper": Size(1_200_000, 256, None),
             },
-            options=(("channels", "repeat"),),
+            options=REPEAT,
             flip=True,
             needs_data=True,
         ),
@@ -102,7 +103,7 @@ class Track:
         """The name of its board and folders: protocol[.data].preset[.budget]."""
         parts = [self.protocol.name]
         if self.data is not None:
-            parts.append(self.data.name)
+            parts.append(re.sub(r"[^A-Za-z0-9_-]+", "-", self.data.name).strip("-") or "data")
         parts.append(self.preset)
         if self.size.budget_images != self.protocol.sizes[self.preset].budget_images:
             parts.append(str(self.size.budget_images))
