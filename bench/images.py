@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageMode, UnidentifiedImageError
 
 from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import Georeference
@@ -17,6 +20,7 @@ from sarbench.bench.storage import write_bytes
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 TIFF = (".tif", ".tiff")
+_opening = threading.Lock()
 REMEDY = "replace the file or remove it together with its partner"
 
 
@@ -36,11 +40,31 @@ def find_images(folder: Path) -> dict[str, Path]:
 
 def image_size(path: Path) -> tuple[int, int]:
     """Height and width in px, from the header alone."""
+    header = read_header(path)
+    return header.height, header.width
+
+
+@dataclass(frozen=True)
+class Header:
+    """What `read_image` will give for a file."""
+
+    height: int
+    width: int
+    channels: int
+    dtype: str
+
+
+def read_header(path: Path) -> Header:
+    """Size, channels and dtype of an image without decoding its pixels; ContractError for a file that is not an image."""
     try:
         if path.suffix.lower() in TIFF:
-            return _open_tiff(path)[:2]
+            return _read_tiff_header(path)
         with Image.open(path) as image:
-            return image.height, image.width
+            _refuse_alpha(image, path)
+            mode = ImageMode.getmode(_decoded_mode(image))
+            deep = image.format == "PNG" and _png_depth(path) == 16
+            dtype = "uint16" if deep else np.dtype(mode.typestr).name
+            return Header(image.height, image.width, len(mode.bands), dtype)
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
         raise _unreadable(path, error) from error
 
@@ -65,19 +89,26 @@ def read_image(path: Path) -> np.ndarray:
 def _read_raster(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         image.load()  # a truncated file raises here
-        if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            raise ContractError(f"{path} has an alpha channel; save it without one")
+        _refuse_alpha(image, path)
         if image.format == "PNG" and _png_depth(path) == 16:
             pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)  # Pillow cuts 16-bit colour to 8 bits
             if pixels is None:
                 raise ValueError("not decodable as a 16-bit PNG")
             return pixels[:, :, None] if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, ::-1])
-        if image.mode in ("P", "CMYK", "YCbCr", "HSV", "LAB"):
-            image = image.convert("RGB")
-        elif image.mode == "1":
-            image = image.convert("L")
-        pixels = np.asarray(image)
+        mode = _decoded_mode(image)
+        pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def _refuse_alpha(image: Image.Image, path: Path) -> None:
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        raise ContractError(f"{path} has an alpha channel; save it without one")
+
+
+def _decoded_mode(image: Image.Image) -> str:
+    if image.mode in ("P", "CMYK", "YCbCr", "HSV", "LAB"):
+        return "RGB"
+    return "L" if image.mode == "1" else image.mode
 
 
 def _png_depth(path: Path) -> int:
@@ -85,14 +116,21 @@ def _png_depth(path: Path) -> int:
         return file.read(25)[24]
 
 
-def _open_tiff(path: Path) -> tuple[int, int, int]:
+def _open_tiff(path: Path) -> Any:
+    """A rasterio dataset, without the warning that it has no coordinates."""
+    import rasterio
+
+    with _opening, warnings.catch_warnings():  # the filters belong to the process, and images are read in threads
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        return rasterio.open(path)
+
+
+def _read_tiff_header(path: Path) -> Header:
     import rasterio
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with rasterio.open(path) as file:
-                return file.height, file.width, file.count
+        with _open_tiff(path) as file:
+            return Header(file.height, file.width, file.count, file.dtypes[0])
     except rasterio.errors.RasterioError as error:
         raise OSError(str(error)) from error
 
@@ -101,10 +139,8 @@ def _read_tiff(path: Path) -> np.ndarray:
     import rasterio
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with rasterio.open(path) as file:
-                return np.ascontiguousarray(file.read().transpose(1, 2, 0))
+        with _open_tiff(path) as file:
+            return np.ascontiguousarray(file.read().transpose(1, 2, 0))
     except rasterio.errors.RasterioError as error:
         raise OSError(str(error)) from error
 
@@ -113,14 +149,10 @@ def read_georeference(path: Path) -> Georeference | None:
     """Coordinate reference system and transform of a GeoTIFF; None where the file has none."""
     if path.suffix.lower() not in TIFF:
         return None
-    import rasterio
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        with rasterio.open(path) as file:
-            if file.crs is None:
-                return None
-            return Georeference(file.crs.to_wkt(), tuple(file.transform)[:6])
+    with _open_tiff(path) as file:
+        if file.crs is None:
+            return None
+        return Georeference(file.crs.to_wkt(), tuple(file.transform)[:6])
 
 
 def quantise(images: Float[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
