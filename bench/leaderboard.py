@@ -82,10 +82,10 @@ class _Entry:
         return max(self.records, key=_age)
 
     def mean(self, metric: str) -> float | None:
-        """The mean over the seeds that have a value; inf where one is infinite; None where none has a value."""
+        """The mean over the seeds; inf where one is infinite; None where one has no value."""
         values = [_value(record.scores[metric]) for record in self.records]
         known = [value for value in values if value is not None]
-        return (math.inf if math.inf in known else fmean(known)) if known else None
+        return (math.inf if math.inf in known else fmean(known)) if len(known) == len(values) else None
 
     def std(self, metric: str) -> float | None:
         """The standard deviation over seeds, with n - 1; None for fewer than two, or an infinite mean."""
@@ -147,7 +147,7 @@ def _age(record: Record) -> tuple[str, str, int, str]:
 
 
 def _value(score: Score) -> float | None:
-    return math.inf if score.infinite else score.value
+    return math.inf if score.infinite and not score.undefined else score.value
 
 
 def _board(slug: str, records: Iterable[Record]) -> _Board:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sarbench.bench import assets, leaderboard, ranks, registry, strip
+from sarbench.bench import leaderboard, ranks, registry, strip
 from sarbench.bench.cost import device_name, peak_memory_bytes, translation_cost
 from sarbench.bench.errors import ContractError
 from sarbench.bench.honeypots import HONEYPOTS
@@ -41,9 +41,8 @@ from sarbench.bench.records import (
     Store,
     config_hash,
     protocol_hash,
-    summarise,
 )
-from sarbench.bench.score import Scores, score_folders
+from sarbench.bench.score import Scores, score_folders, signature, why_unmeasured
 from sarbench.bench.storage import digest, file_digest, read_json, value_digest, write_bytes, write_json
 from sarbench.bench.train import Hardware, read_weights, train, write_weights
 from sarbench.bench.translate import translate_padded, translate_split
@@ -75,7 +74,8 @@ class Bench:
     @cached_property
     def signatures(self) -> dict[str, str]:
         """The signature of each metric of the protocol."""
-        return {name: registry.load_metric(name).signature for name in self.track.protocol.metrics}
+        channels = self.material.dataset.target_channels
+        return {name: signature(registry.load_metric(name), channels, 255) for name in self.track.protocol.metrics}
 
     @property
     def folder(self) -> Path:
@@ -272,7 +272,8 @@ class Bench:
     def scores(self, folder: Path) -> Scores:
         """The scores of the images in `folder/translated`, kept beside them until an image or a metric changes."""
         translated = folder / "translated"
-        stage = value_digest([_contents(translated), _contents(self.reference), self.signatures, assets.present()])
+        unmeasured = {name: why_unmeasured(registry.load_metric(name)) for name in self.track.protocol.metrics}
+        stage = value_digest([_contents(translated), _contents(self.reference), self.signatures, unmeasured])
         kept = folder / "scores.json"
         if kept.exists() and (known := read_json(kept))["stage"] == stage:
             columns = {name: np.array([float(v) for v in column]) for name, column in known["columns"].items()}
@@ -349,17 +350,17 @@ class Bench:
         return record
 
     def _summaries(self, scores: Scores) -> dict[str, Score]:
-        found = {}
-        for name in self.track.protocol.metrics:
+        found, reasons = {}, scores.reasons()
+        for name, summary in scores.summary().items():
             metric = registry.load_metric(name)
-            told = {"unit": metric.unit, "higher_is_better": metric.higher_is_better, "decimals": metric.decimals}
-            if name in scores.unmeasured:
-                empty = {"value": None, "std": None, "n": 0, "undefined": 0, "infinite": 0}
-                found[name] = Score(**empty, reason=scores.unmeasured[name], signature=metric.signature, **told)
-            else:
-                summary = summarise(scores.columns[name])
-                reason = metric.undefined if summary.undefined else ""
-                found[name] = Score(**summary._asdict(), reason=reason, signature=metric.signature, **told)
+            found[name] = Score(
+                **summary._asdict(),
+                reason=reasons.get(name, ""),
+                signature=scores.signatures[name],
+                unit=metric.unit,
+                higher_is_better=metric.higher_is_better,
+                decimals=metric.decimals,
+            )
         return found
 
     def _shown(self, folder: Path) -> list[np.ndarray]:
@@ -429,23 +430,12 @@ def run_all(request: Request) -> int:
 def describe(bench: Bench) -> str:
     """One line on what is run, and what it leaves unmeasured."""
     track, hardware = bench.track, bench.hardware
-    missing = [f"{m}: {reason}" for m in track.protocol.metrics for reason in unmeasurable(m)]
+    missing = [reason for name in track.protocol.metrics if (reason := why_unmeasured(registry.load_metric(name)))]
     line = (
         f"{track.slug}: preset {track.preset}, {track.size.budget_images} training images a run, "
         f"on {device_name(hardware)} in {hardware.precision}"
     )
-    return "\n".join([line, *(f"not measured: {reason}" for reason in missing)])
-
-
-def unmeasurable(metric: str) -> list[str]:
-    """Why a metric can't be measured here: one line for each asset that is missing."""
-    reasons = []
-    for asset in registry.load_metric(metric).assets:
-        try:
-            assets.find(asset)
-        except ContractError as error:
-            reasons.append(str(error))
-    return reasons
+    return "\n".join([line, *missing])
 
 
 def board_text(bench: Bench) -> str:

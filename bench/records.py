@@ -16,11 +16,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -34,6 +33,7 @@ from pydantic import (
 
 from sarbench.bench.errors import ContractError
 from sarbench.bench.storage import value_digest, write_bytes, write_json
+from sarbench.bench.summary import Summary, summarise
 
 TOLERANCE = 1e-9  # between a recorded score and the one recomputed from the rows
 MAX_RECORD_BYTES = 1 << 20
@@ -143,33 +143,6 @@ class Budget(_Model):
     batch_size: Count
 
 
-class Summary(NamedTuple):
-    """The aggregate of one metric's rows."""
-
-    value: float | None  # the mean over the defined rows; None: nothing is defined, or the mean is infinite
-    std: float | None  # over images, with n - 1; None: fewer than two defined rows, or an infinite mean
-    n: int  # images scored: the rows, defined or not
-    undefined: int  # rows that are NaN
-    infinite: int  # rows that are +inf; one makes the mean infinite
-
-
-def summarise(values: Float[np.ndarray, " n"]) -> Summary:
-    """The aggregate of a metric's rows, the same for any order of the rows.
-
-    NaN is undefined, and is counted. ContractError for -inf, which no metric may give.
-    """
-    if np.isneginf(values).any():
-        raise ContractError("a metric gave -inf; it must give NaN where it is undefined")
-    defined = [float(v) for v in values if not math.isnan(v)]
-    undefined, infinite = len(values) - len(defined), sum(map(math.isinf, defined))
-    if infinite or not defined:
-        return Summary(None, None, len(values), undefined, infinite)
-    mean = math.fsum(defined) / len(defined)
-    squares = math.fsum((v - mean) ** 2 for v in defined)
-    std = math.sqrt(squares / (len(defined) - 1)) if len(defined) > 1 else None
-    return Summary(mean, std, len(values), undefined, infinite)
-
-
 class Score(_Model):
     """One metric of one run: the fields of `Summary`, and what the number means."""
 
@@ -193,8 +166,8 @@ class Score(_Model):
     def _nothing_is_left_unsaid(self) -> Score:
         if self.undefined + self.infinite > self.n:
             raise ValueError("more rows are undefined or infinite than there are")
-        if (self.value is None) == (self.n > self.undefined and not self.infinite):
-            raise ValueError("value must be null exactly where no row is defined or one is infinite")
+        if (self.value is None) != bool(self.undefined or self.infinite or not self.n):
+            raise ValueError("value must be null exactly where a row is undefined or infinite, or none was measured")
         if (self.undefined or not self.n) and not self.reason.strip():
             raise ValueError("a score that is undefined or not measured needs a reason")
         return self
@@ -406,7 +379,7 @@ def _refuse_wrong_rows(record: Record, rows: pd.DataFrame) -> None:
     if len(rows) != record.dataset.n_test or rows["id"].nunique() != len(rows):
         raise ContractError(f"{len(rows)} rows, {rows['id'].nunique()} different ids; expected {record.dataset.n_test}")
     for metric in measured:
-        scored, found = record.scores[metric].summary, summarise(rows[metric].to_numpy())
+        scored, found = record.scores[metric].summary, summarise(rows[metric])
         if not all(_equal(a, b) for a, b in zip(scored, found, strict=True)):
             raise ContractError(f"{metric} is recorded as {_numbers(scored)}, but its rows give {_numbers(found)}")
 

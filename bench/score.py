@@ -8,13 +8,14 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sarbench.bench import assets, registry
 from sarbench.bench.errors import ContractError
+from sarbench.bench.summary import Summary, summarise, why_no_value
 
 if TYPE_CHECKING:
     import argparse
@@ -33,18 +34,6 @@ NAMES_SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Summary:
-    """One metric over all samples. `value` is None where one sample or more has no finite value; `reason` says why."""
-
-    value: float | None  # the mean
-    n: int  # samples scored
-    undefined: int  # of them NaN
-    infinite: int
-    reason: str = ""
-    std: float | None = None  # of the samples, with n - 1; None below two samples
-
-
-@dataclass(frozen=True)
 class Scores:
     """What `score_folders` found: one value a sample and metric, and what could not be measured."""
 
@@ -55,24 +44,15 @@ class Scores:
 
     def summary(self) -> dict[str, Summary]:
         """The mean of every metric over the samples; a sample without a finite value is never averaged away."""
-        return {name: self._summary(name) for name in self.signatures}
+        return {name: summarise(self.columns.get(name, ())) for name in self.signatures}
 
-    def _summary(self, name: str) -> Summary:
-        import numpy as np
-
-        if name in self.unmeasured:
-            return Summary(None, 0, 0, 0, self.unmeasured[name])
-        column = self.columns[name]
-        n, undefined, infinite = len(column), int(np.isnan(column).sum()), int(np.isinf(column).sum())
-        reasons = []
-        if undefined:
-            meaning = registry.load_metric(name).undefined or "the metric gives no number"
-            reasons.append(f"undefined: {undefined} of {n} samples ({meaning})")
-        if infinite:
-            reasons.append(f"infinite: {infinite} of {n} pairs are identical")
-        if reasons:
-            return Summary(None, n, undefined, infinite, "; ".join(reasons))
-        return Summary(float(column.mean()), n, 0, 0, std=float(column.std(ddof=1)) if n > 1 else None)
+    def reasons(self) -> dict[str, str]:
+        """Why a metric has no mean, for those that have none."""
+        told = {
+            name: self.unmeasured.get(name) or why_no_value(summary, registry.load_metric(name).undefined)
+            for name, summary in self.summary().items()
+        }
+        return {name: reason for name, reason in told.items() if reason}
 
     def to_frame(self) -> pd.DataFrame:
         """One row a sample: the column `id`, then one column a measured metric."""
@@ -82,9 +62,12 @@ class Scores:
 
     def to_json(self) -> dict[str, Any]:
         """Summaries and rows as JSON values: an undefined value is null, an infinite one the string "inf" or "-inf"."""
-        summaries = self.summary()
+        reasons = self.reasons()
         return {
-            "metrics": {name: {"signature": self.signatures[name], **asdict(summaries[name])} for name in summaries},
+            "metrics": {
+                name: {"signature": self.signatures[name], **summary._asdict(), "reason": reasons.get(name, "")}
+                for name, summary in self.summary().items()
+            },
             "ids": list(self.ids),
             "rows": {name: [_json_number(value) for value in column.tolist()] for name, column in self.columns.items()},
         }
@@ -93,17 +76,15 @@ class Scores:
         """The summaries as text: metric and direction, mean, standard deviation, n, signature; then what is missing."""
         from tabulate import tabulate
 
-        rows, notes = [], []
+        rows = []
         for name, summary in self.summary().items():
             metric = registry.load_metric(name)
             mean, std = ("-" if value is None else f"{value:.{metric.decimals}f}" for value in (summary.value, summary.std))
             title = f"{name} {'↑' if metric.higher_is_better else '↓'}"
             rows.append([f"{title} {metric.unit}".rstrip(), mean, std, summary.n, self.signatures[name]])
-            if summary.reason:
-                notes.append(f"{name}: {summary.reason}")
         align = ("left", "right", "right", "right", "left")
         text = tabulate(rows, headers=["metric", "mean", "std", "n", "signature"], colalign=align, disable_numparse=True)
-        return "\n".join([text, *notes])
+        return "\n".join([text, *(f"{name}: {reason}" for name, reason in self.reasons().items())])
 
 
 def score_folders(
@@ -132,7 +113,7 @@ def score_folders(
     headers = _read_headers(files)
     first = headers[0]
     peak = PEAKS[first.dtype]
-    unmeasured = {name: reason for name, metric in chosen.items() if (reason := _why_unmeasured(metric))}
+    unmeasured = {name: reason for name, metric in chosen.items() if (reason := why_unmeasured(metric))}
     measured = {name: metric for name, metric in chosen.items() if name not in unmeasured}
     columns = {name: np.full(len(names), np.nan) for name in measured}
     plan = _batches(headers, batch_size) if measured else []
@@ -158,7 +139,7 @@ def _refuse_bad_request(chosen: Mapping[str, Metric], reference: Path | None, ba
         raise ContractError(f"{', '.join(needy)} need the folder of reference images; give it, or leave these metrics out")
 
 
-def _why_unmeasured(metric: Metric) -> str:
+def why_unmeasured(metric: Metric) -> str:
     """Why a metric can't be measured on this machine; empty where it can."""
     missing = []
     for name in metric.assets:

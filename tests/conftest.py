@@ -17,8 +17,8 @@ from sarbench.bench.records import (
     Score,
     config_hash,
     protocol_hash,
-    summarise,
 )
+from sarbench.bench.summary import summarise
 
 N_TEST = 4
 IDS = [f"scene_{i // 2}/tile_{i}" for i in range(N_TEST)]

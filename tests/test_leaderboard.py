@@ -187,7 +187,7 @@ def test_equal_reasons_share_a_footnote(page):
 def test_undefined_images_are_counted_in_a_footnote(page):
     text = page({"values": {"ssim": [0.2, math.nan, 0.4, 0.6], "psnr": [math.nan] * 4}})
     row = _table(_section(text, "Methods"))["pix2pix"]
-    assert row["ssim ↑"] == "**0.4000** [2]"
+    assert row["ssim ↑"] == "– [2]"
     assert row["psnr (dB) ↑"] == "– [1]"
     assert "[1] `psnr`: undefined on 4 of 4 images: a flat image" in text
     assert "[2] `ssim`: undefined on 1 of 4 images: a flat image" in text
@@ -208,7 +208,7 @@ def test_an_infinite_mean_is_shown_as_such_ranks_first_and_says_why(page):
 
 def test_a_seed_without_a_value_is_named(page):
     text = page({"values": {"lpips": 0.2}}, {"seed": 1, "values": {"lpips": "no weights"}})
-    assert _table(_section(text, "Methods"))["pix2pix"]["lpips ↓"] == "**0.2000** [1]"
+    assert _table(_section(text, "Methods"))["pix2pix"]["lpips ↓"] == "– [1]"
     assert "[1] `lpips`, seed 1: not measured: no weights" in text
 
 

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from sarbench.bench import protocols
 from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import Card
-from sarbench.bench.records import Record, RecordedCard, Store, Terms, protocol_hash, summarise
+from sarbench.bench.records import Record, RecordedCard, Store, Terms, protocol_hash
+from sarbench.bench.summary import summarise
 
 
 def _changed(record: Record, **changes) -> str:
@@ -151,8 +152,8 @@ def test_a_summary_worked_by_hand():
     assert summarise(np.array([1.0, 2.0, 3.0, 6.0])) == (3.0, math.sqrt(14 / 3), 4, 0, 0)
 
 
-def test_undefined_rows_are_counted_and_left_out_of_the_mean():
-    assert summarise(np.array([1.0, math.nan, 3.0])) == (2.0, math.sqrt(2), 3, 1, 0)
+def test_one_undefined_row_leaves_no_mean_and_is_not_averaged_away():
+    assert summarise(np.array([1.0, math.nan, 3.0])) == (None, None, 3, 1, 0)
     assert summarise(np.array([math.nan, math.nan])) == (None, None, 2, 2, 0)
 
 

@@ -16,7 +16,8 @@ from sarbench.bench import assets, registry, score
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import read_header, read_image, write_image
 from sarbench.bench.interface import ImageBatch, Metric
-from sarbench.bench.score import Scores, Summary, score_folders
+from sarbench.bench.score import Scores, score_folders
+from sarbench.bench.summary import Summary
 
 CLASSIC = ("psnr", "ssim", "scc", "total_variation")
 
@@ -205,28 +206,34 @@ def test_absent_weights_leave_a_metric_unmeasured_and_the_others_measured(folder
     scores = score_of(folders, ["lpips", "psnr"])
     assert list(scores.columns) == ["psnr"]
     assert scores.unmeasured["lpips"].startswith("not measured: alexnet missing")
-    assert scores.summary()["lpips"] == Summary(None, 0, 0, 0, scores.unmeasured["lpips"])
+    assert scores.summary()["lpips"] == Summary(None, None, 0, 0, 0)
+    assert scores.reasons() == {"lpips": scores.unmeasured["lpips"]}
     assert "sarbench fetch alexnet" in scores.table()
 
 
 def test_a_mean_is_the_mean_of_the_rows():
-    summary = Scores(("a", "b", "c"), {"psnr": np.array([20.0, 22, 27])}, {"psnr": "s"}, {}).summary()["psnr"]
-    assert (summary.value, summary.n, summary.reason) == (23, 3, "")
+    scores = Scores(("a", "b", "c"), {"psnr": np.array([20.0, 22, 27])}, {"psnr": "s"}, {})
+    summary = scores.summary()["psnr"]
+    assert (summary.value, summary.n, scores.reasons()) == (23, 3, {})
     assert summary.std == pytest.approx(math.sqrt(13))
 
 
 def test_undefined_and_infinite_samples_are_never_averaged_away():
     columns = {"psnr": np.array([20.0, math.inf, math.inf]), "total_variation": np.array([1.0, math.nan, 3])}
-    summary = Scores(("a", "b", "c"), columns, dict.fromkeys(columns, "s"), {}).summary()
-    assert summary["psnr"] == Summary(None, 3, 0, 2, "infinite: 2 of 3 pairs are identical")
-    assert summary["total_variation"] == Summary(None, 3, 1, 0, "undefined: 1 of 3 samples (the image is a single pixel)")
+    scores = Scores(("a", "b", "c"), columns, dict.fromkeys(columns, "s"), {})
+    assert scores.summary()["psnr"] == Summary(None, None, 3, 0, 2)
+    assert scores.summary()["total_variation"] == Summary(None, None, 3, 1, 0)
+    assert scores.reasons() == {
+        "psnr": "infinite: 2 of 3 pairs are identical",
+        "total_variation": "undefined: 1 of 3 samples (the image is a single pixel)",
+    }
 
 
 def test_identical_folders_have_no_mean_psnr(folders):
-    summary = score_folders(folders[0], folders[0], CLASSIC, progress=False).summary()
-    assert summary["psnr"].value is None
-    assert summary["psnr"].reason == "infinite: 9 of 9 pairs are identical"
-    assert summary["ssim"].value == 1
+    scores = score_folders(folders[0], folders[0], CLASSIC, progress=False)
+    assert scores.summary()["psnr"].value is None
+    assert scores.reasons()["psnr"] == "infinite: 9 of 9 pairs are identical"
+    assert scores.summary()["ssim"].value == 1
 
 
 def test_the_signature_says_which_bands_and_depth_were_scored(folders, tmp_path):
