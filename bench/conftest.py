@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
@@ -52,7 +53,7 @@ def bench(request: pytest.FixtureRequest) -> Bench:
     asked = _asked(config)
     made = Bench(asked.track, asked.hardware, asked.runs, asked.leaderboards, say=lambda line: print(line, flush=True))
     with _terminal(config):
-        print(f"\n{describe(made)}", flush=True)
+        print(describe(made), flush=True)
         try:
             _ = made.material
         except ContractError as error:
@@ -62,15 +63,16 @@ def bench(request: pytest.FixtureRequest) -> Bench:
 
 
 @pytest.fixture
-def shown(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let progress bars through to the terminal."""
-    with _terminal(request.config):
+def shown(request: pytest.FixtureRequest) -> Callable[[], AbstractContextManager[None]]:
+    """A context in which progress bars reach the terminal."""
+    return lambda: _terminal(request.config)
+
+
+@contextmanager
+def _terminal(config: pytest.Config) -> Iterator[None]:
+    with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         print(flush=True)
         yield
-
-
-def _terminal(config: pytest.Config):
-    return config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -113,7 +113,7 @@ class RecordedCard(_Model):
     size_multiple: AtLeastOne = 1
     fixed_size: AtLeastOne | None = None
     stochastic: bool = False
-    evaluations: AtLeastOne = 1
+    evaluations: Count = 1  # 0: a floor
     aux: Annotated[tuple[Line, ...], Field(max_length=64)] = ()
     pretrained: Annotated[tuple[Line, ...], Field(max_length=64)] = ()
     fidelity: Literal["paper", "adapted", "reconstruction"] = "paper"

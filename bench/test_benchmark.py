@@ -6,6 +6,8 @@ pytest bench --method pix2pix --method cyclegan --protocol pairs --data FOLDER -
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -16,20 +18,22 @@ from sarbench.bench.pipeline import Bench
 from sarbench.bench.train import Game
 from sarbench.bench.translate import BATCH_SIZE, translate_padded
 
+Shown = Callable[[], AbstractContextManager[None]]
 
-@pytest.mark.usefixtures("shown")
-def test_honeypot(bench: Bench, honeypot: str) -> None:
+
+def test_honeypot(bench: Bench, honeypot: str, shown: Shown) -> None:
     """Score images made from the targets, which no honest metric should prefer."""
-    record = bench.run_honeypot(honeypot)
+    with shown():
+        record = bench.run_honeypot(honeypot)
     leaderboard.write_pages(bench.leaderboards)
     assert record.role == "honeypot"
 
 
-@pytest.mark.usefixtures("shown")
-def test_method(bench: Bench, run: tuple[str, int]) -> None:
+def test_method(bench: Bench, run: tuple[str, int], shown: Shown) -> None:
     """Train, translate, score and record; the board holds the run when the test ends."""
     name, seed = run
-    record = bench.run(name, seed)
+    with shown():
+        record = bench.run(name, seed)
     leaderboard.write_pages(bench.leaderboards)
     measured = [score for score in record.scores.values() if score.n]
     assert measured, "no metric could be measured"
