@@ -61,9 +61,7 @@ class UNet(nn.Module):
         return torch.tanh(self.head(F.relu(h)).float())
 
 
-def keyed_dropout(
-    h: Float[Tensor, "B C H W"], seeds: Int64[Tensor, " B"], p: float, purpose: str
-) -> Float[Tensor, "B C H W"]:
+def keyed_dropout(h: Float[Tensor, "B C H W"], seeds: Int64[Tensor, " B"], p: float, purpose: str) -> Float[Tensor, "B C H W"]:
     """Dropout (Srivastava et al., 2014) whose mask for a row depends on that row's seed alone, not on batch or rank."""
     if p == 0.0:
         return h
