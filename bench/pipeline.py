@@ -148,7 +148,8 @@ class Bench:
         run_key = self.run_key(name, seed)
         method = self.build(name, seed)
         weights, report = read_weights(folder / "weights.safetensors", run_key), folder / "train.json"
-        if weights is not None and report.exists() and read_json(report)["run_key"] == run_key:
+        done_before = weights is not None and report.exists() and read_json(report)["run_key"] == run_key
+        if ranks.agreed(done_before) and weights is not None:
             method.load_state_dict(weights)
             return method.eval(), read_json(report)
         if ranks.rank() == 0:
