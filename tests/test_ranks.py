@@ -52,4 +52,4 @@ def test_two_ranks_of_two_are_one_rank_of_four(name: str, tmp_path: Path) -> Non
     for rank in range(2):
         shared = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         for parameter, value in alone.items():
-            torch.testing.assert_close(shared[parameter], value, atol=1e-8, rtol=0, msg=lambda m, p=parameter: f"{p}: {m}")
+            torch.testing.assert_close(shared[parameter], value, atol=1e-6, rtol=0, msg=lambda m, p=parameter: f"{p}: {m}")
