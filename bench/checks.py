@@ -147,6 +147,7 @@ def check_config_is_frozen_and_sourced(case: Case) -> None:
     assert len({type(config) for config in presets.values()}) == 1, "all presets are of one class"
     for name, config in presets.items():
         assert is_dataclass(config), f"the preset {name} is not a dataclass"
+        assert not isinstance(config, type), f"the preset {name} is a class; write Config()"
         for field in fields(config):
             assert field.metadata.get("source"), f"{field.name} has no source: write setting(value, 'Sec. 4.2')"
             try:

@@ -280,8 +280,8 @@ class Bench:
             columns = {name: np.array([float(v) for v in column]) for name, column in known["columns"].items()}
             return Scores(tuple(known["ids"]), columns, known["signatures"], known["unmeasured"])
         scores = score_folders(translated, self.reference, self.track.protocol.metrics, progress=not self.quiet)
-        columns = {name: [repr(float(v)) for v in column] for name, column in scores.columns.items()}
-        known = {"ids": scores.ids, "columns": columns, "signatures": scores.signatures, "unmeasured": scores.unmeasured}
+        exact = {name: [repr(float(v)) for v in column] for name, column in scores.columns.items()}
+        known = {"ids": scores.ids, "columns": exact, "signatures": scores.signatures, "unmeasured": scores.unmeasured}
         write_json(kept, {"stage": stage, **known})
         return scores
 

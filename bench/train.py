@@ -185,8 +185,8 @@ class Game:
             states: dict[int, dict[str, Tensor]] = {}
             for label, value in tensors.items():
                 if label.startswith(f"optimizer/{name}/"):
-                    _, _, index, kind = label.split("/")
-                    states.setdefault(int(index), {})[kind] = value
+                    _, _, number, kind = label.split("/")
+                    states.setdefault(int(number), {})[kind] = value
             optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
         for name, averages in self.averages.items():
             for index, average in enumerate(averages):
