@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
@@ -14,6 +14,7 @@ from sarbench.bench.pipeline import Bench, board_text, describe
 
 REQUEST = pytest.StashKey[Request]()
 BENCH = pytest.StashKey[Bench]()
+FAILED = pytest.StashKey[set[object]]()  # runs (method, seed) that broke their contract
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,6 +45,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     else:
         runs = [(name, seed) for name in asked.methods for seed in asked.seeds]
         metafunc.parametrize("run", runs, ids=[f"{name}-{asked.track.slug}-seed{seed}" for name, seed in runs])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Show a broken contract as its message alone; the other tests of a run that failed are skipped, not tried again."""
+    failed, run = (
+        item.config.stash.setdefault(FAILED, set()),
+        getattr(item, "callspec", None) and item.callspec.params.get("run"),
+    )
+    if run in failed:
+        pytest.skip(f"{run[0]}, seed {run[1]} failed above")
+    try:
+        return (yield)
+    except ContractError as error:
+        failed.add(run)
+        return pytest.fail(str(error), pytrace=False)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from sarbench.bench.images import quantise, write_image
 from sarbench.bench.interface import Dataset, Method, key
 from sarbench.bench.loader import Images, centre_crop, crop_corner
 from sarbench.bench.progress import Progress
-from sarbench.bench.storage import read_json, write_json
+from sarbench.bench.storage import read_json, remove_partial, write_json
 from sarbench.bench.train import Hardware
 
 BATCH_SIZE = 8  # fixed, the last batch filled up: an image is then the same to the last bit whatever comes with it
@@ -35,15 +35,18 @@ def translate(method: Method, source: Tensor, seeds: Tensor, hardware: Hardware)
     method.eval()
     source = source.to(hardware.device, memory_format=hardware.memory_format)
     with torch.inference_mode(), hardware.autocast():
-        output = method.translate(source, seeds.to(hardware.device)).float().cpu().contiguous()
+        output = method.translate(source, seeds.to(hardware.device))
     expected = (len(source), method.target_channels, *source.shape[2:])
     title = method.card.title
+    if not isinstance(output, Tensor):
+        raise ContractError(f"{title}: translate gave {type(output).__name__}, expected a tensor of shape {expected}")
+    output = output.float().cpu().contiguous()
     if output.shape != expected:
         raise ContractError(
             f"{title} gave images of shape {tuple(output.shape)} for {tuple(source.shape)}, expected {expected}"
         )
     if not torch.isfinite(output).all():
-        raise ContractError(f"{title} gave NaN or infinite values")
+        raise ContractError(f"{title}: translate gave NaN or infinite values; look for a division by 0 or a loss that grew")
     if output.abs().max() > 1 + TOLERANCE:
         raise ContractError(f"{title} left [-1, 1]: {output.min():.4g} to {output.max():.4g}; end in tanh or clamp")
     return output.clamp(-1, 1)
@@ -94,9 +97,11 @@ def translate_split(
     Ranks share the ids out, none twice.
     """
     state = folder / "stage.json"
-    if ranks.rank() == 0 and not (state.exists() and read_json(state) == {"run_key": run_key}):
-        shutil.rmtree(folder, ignore_errors=True)
-        write_json(state, {"run_key": run_key})
+    if ranks.rank() == 0:
+        remove_partial(folder)
+        if not (state.exists() and read_json(state) == {"run_key": run_key}):
+            shutil.rmtree(folder, ignore_errors=True)
+            write_json(state, {"run_key": run_key})
     names = {sample_id: folder / image_name(images.dataset, sample_id) for sample_id in ids}
     ranks.barrier()
     mine = ids[ranks.rank() :: ranks.count()]
