@@ -48,19 +48,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+def pytest_runtest_call(item: pytest.Function) -> Generator[None, None, None]:
     """Show a broken contract as its message alone; the other tests of a run that failed are skipped, not tried again."""
-    failed, run = (
-        item.config.stash.setdefault(FAILED, set()),
-        getattr(item, "callspec", None) and item.callspec.params.get("run"),
-    )
+    failed, run = item.config.stash.setdefault(FAILED, set()), item.callspec.params.get("run")
     if run in failed:
-        pytest.skip(f"{run[0]}, seed {run[1]} failed above")
+        pytest.skip("this run failed above")
     try:
-        return (yield)
+        yield
     except ContractError as error:
         failed.add(run)
-        return pytest.fail(str(error), pytrace=False)
+        pytest.fail(str(error), pytrace=False)
 
 
 @pytest.fixture(scope="session")

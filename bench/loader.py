@@ -124,8 +124,7 @@ def _stamp(track: Track, dataset: Dataset, splits: Mapping[str, Sequence[str]]) 
     for file in (file for ids in splits.values() for sample_id in ids for file in dataset.files(sample_id)):
         stat = file.stat()
         stats.append([str(file), stat.st_size, stat.st_mtime_ns])
-    listed = {split: list(ids) for split, ids in splits.items()}
-    return value_digest([code, dict(track.options), listed, stats])
+    return value_digest([code, dict(track.options), {k: list(v) for k, v in splits.items()}, stats])
 
 
 def _identify(images: Images, splits: Mapping[str, Sequence[str]], where: str) -> Identity:
@@ -276,8 +275,8 @@ def _crop_size(material: Material, method: Method, crop_px: int | None) -> tuple
         crop = (smallest[0] // multiple * multiple, smallest[1] // multiple * multiple)
     if crop[0] % multiple or crop[1] % multiple or 0 in crop:
         raise ContractError(
-            f"{method.card.title} trains on sides that are multiples of {multiple} px; the track's crop is {crop[0]}x{crop[1]}; "
-            "choose another --preset or cut the images"
+            f"{method.card.title} trains on sides that are multiples of {multiple} px; the track's crop is "
+            f"{crop[0]}x{crop[1]}; choose another --preset or cut the images"
         )
     refuse_smaller(material, crop)
     return crop
