@@ -14,7 +14,7 @@ from sarbench.bench.pipeline import Bench, board_text, describe
 
 REQUEST = pytest.StashKey[Request]()
 BENCH = pytest.StashKey[Bench]()
-FAILED = pytest.StashKey[set[object]]()  # runs (method, seed) that broke their contract
+FAILED = pytest.StashKey[set[object]]()  # the parameters of tests whose run broke its contract
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,7 +50,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Function) -> Generator[None, None, None]:
     """Show a broken contract as its message alone; the other tests of a run that failed are skipped, not tried again."""
-    failed, run = item.config.stash.setdefault(FAILED, set()), item.callspec.params.get("run")
+    failed, run = item.config.stash.setdefault(FAILED, set()), frozenset(item.callspec.params.items())
     if run in failed:
         pytest.skip("this run failed above")
     try:

@@ -119,8 +119,9 @@ def _refuse_bad_method(name: str, chosen: Track, accumulate: int) -> None:
     if name in (*HONEYPOTS, "reference"):
         raise ContractError(f"a method can't be named {name!r}: the benchmark has images of that name; rename its file")
     cls = registry.load_method(name)
-    if chosen.preset not in cls.presets:
-        raise ContractError(f"{name} has no preset {chosen.preset!r}; choose --preset from {', '.join(cls.presets)}")
+    presets = getattr(cls, "presets", {})
+    if chosen.preset not in presets:
+        raise ContractError(f"{name} has no preset {chosen.preset!r} among its presets ({', '.join(presets)}); write one")
     config = cls.presets[chosen.preset]
     if not is_dataclass(config) or isinstance(config, type):
         raise ContractError(f"the preset {chosen.preset!r} of {name} is {config!r}; make it an instance of a frozen dataclass")

@@ -110,8 +110,6 @@ def load_method(name: str) -> type[Method]:
     cls = _only_class(module, Method)
     if not isinstance(getattr(cls, "card", None), Card):
         raise ContractError(f"{module.__file__}: {cls.__name__} has no card; write `card = Card(...)` in the class body")
-    if not isinstance(getattr(cls, "presets", None), Mapping):
-        raise ContractError(f'{module.__file__}: {cls.__name__} has no presets; write `presets = {{"tiny": Config(), ...}}`')
     if inspect.isabstract(cls):
         raise ContractError(f"{module.__file__}: {cls.__name__} lacks {', '.join(sorted(cls.__abstractmethods__))}; define it")
     return cls

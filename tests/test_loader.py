@@ -157,7 +157,7 @@ def test_ranks_that_do_not_divide_the_batch_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "card", "message"),
     [
-        ({"crop_px": 32}, {}, "the training crop is 32x32 px, but an image has only 24x20"),
+        ({"crop_px": 32}, {}, "the training crop is 32x32 px, but 12 training images are smaller"),
         ({"crop_px": 18}, {"size_multiple": 4}, "multiples of 4 px; the track's crop is 18x18"),
         ({"crop_px": None}, {"size_multiple": 64}, "multiples of 64 px"),
     ],
