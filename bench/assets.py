@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import http.client
 import os
@@ -127,6 +128,34 @@ def fetch(name: str, folder: Path) -> Path:
                 "Try again; if that repeats, the server or a proxy on the way changes the file"
             )
     return path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `sarbench fetch`."""
+    parser.add_argument("name", nargs="*", help="the assets to download")
+    parser.add_argument("--all", action="store_true", help="download every asset")
+    parser.add_argument("--list", action="store_true", help="show every asset, and whether it is here")
+    parser.add_argument(
+        "--into", type=Path, metavar="FOLDER", help=f"default: the first folder of {VARIABLE}, or torch's cache"
+    )
+
+
+def command(args: argparse.Namespace) -> int:
+    """Run `sarbench fetch`: download by name, or list."""
+    if not (args.name or args.all or args.list):
+        raise ContractError(f"name an asset, or say --all or --list; there are: {', '.join(ASSETS)}")
+    if args.list:
+        for name, asset in ASSETS.items():
+            print(f"{name}  {asset.about}; {asset.size_bytes / 1e6:.0f} MB, {asset.licence}, for {', '.join(asset.used_by)}")
+            try:
+                print(f"  here: {find(name)}")
+            except AssetMissing:
+                print(f"  not here: {asset.url}")
+    for name in ASSETS if args.all else args.name:
+        _asset(name)
+    for name in ASSETS if args.all else args.name:
+        print(fetch(name, args.into or folders()[0]))
+    return 0
 
 
 def _download(asset: Asset) -> Iterator[bytes]:

@@ -52,4 +52,4 @@ def device_name(hardware: Hardware) -> str:
     """What the run ran on, for a reader."""
     if hardware.device.startswith("cuda"):
         return torch.cuda.get_device_name(hardware.device)
-    return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"
+    return f"CPU {platform.machine()}"

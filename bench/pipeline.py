@@ -169,7 +169,7 @@ class Bench:
         method = self.build(name, seed)
         weights, report = read_weights(folder / "weights.safetensors", run_key), folder / "train.json"
         known = read_json(report, *COST) if report.exists() else {}
-        if weights is not None and known.get("run_key") == run_key:
+        if ranks.agreed(weights is not None and known.get("run_key") == run_key) and weights is not None:
             method.load_state_dict(weights)
             return method.eval(), known
         if ranks.rank() == 0:

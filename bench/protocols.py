@@ -144,5 +144,7 @@ def track(
         if budget < 1:
             raise ContractError(f"--budget {budget}: give the number of training images, at least 1")
         size = replace(size, budget_images=budget)
-    merged = {**dict(protocol.options), **dict(size.options), **(options or {})}
+    defaults = {**dict(protocol.options), **dict(size.options)}
+    size = replace(size, options=tuple(sorted(defaults.items())))
+    merged = {**defaults, **(options or {})}
     return Track(protocol, preset, size, data.resolve() if data else None, tuple(sorted(merged.items())))

@@ -47,6 +47,11 @@ def gather(value: Any) -> list[Any]:
     return values
 
 
+def agreed(value: Any) -> Any:
+    """The first rank's value on every rank: what one rank reads from disk, another may already find changed."""
+    return gather(value)[0]
+
+
 def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
     """Average the gradients of a turn over all ranks in one flattened all-reduce."""
     gradients = [p.grad for p in parameters if p.grad is not None]

@@ -25,7 +25,7 @@ class NearestNeighbor(Method):
 
     card = Card(
         title="nearest neighbour",
-        paper="what recalling a training image scores: a translation that scores below it is worse than memory",
+        paper="what recalling a training image scores: below it, a translation is worse than memory",
         year=2026,
         supervision="none",
         channels="any",

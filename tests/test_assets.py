@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from sarbench.bench import assets
+from sarbench.bench import assets, cli
 from sarbench.bench.assets import Asset, AssetMissing, File
 from sarbench.bench.errors import ContractError
 
@@ -221,3 +221,19 @@ def test_alexnets_features_have_torchvisions_names_and_shapes():
     weights = assets.load_state_dict("alexnet")
     assert weights["features.0.weight"].shape == (64, 3, 11, 11)
     assert weights["features.10.bias"].shape == (256,)
+
+
+def test_the_command_lists_what_is_here_and_what_is_not(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("SARBENCH_ASSETS", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "none"))
+    assert cli.main(["fetch", "--list"]) == 0
+    shown = capsys.readouterr().out
+    assert "alexnet" in shown
+    assert "not here: https://download.pytorch.org" in shown
+
+
+def test_the_command_refuses_a_name_it_does_not_know_before_it_downloads(capsys):
+    assert cli.main(["fetch", "alexnot"]) == 1
+    assert "unknown asset 'alexnot'; choose from: alexnet" in capsys.readouterr().err
+    assert cli.main(["fetch"]) == 1
+    assert "name an asset" in capsys.readouterr().err

@@ -145,7 +145,7 @@ def test_a_process_killed_at_a_random_step_resumes_and_ends_bit_equal(tmp_path: 
     for name in ("whole", "cut"):
         write_pairs(tmp_path / name / "blobs")
     words = ["--method", method, "--budget", "240", "--preset", "tiny"]
-    whole = subprocess.run(command(tmp_path / "whole", *words), capture_output=True, text=True)
+    whole = subprocess.run(command(tmp_path / "whole", *words), capture_output=True, text=True, timeout=240)
     assert whole.returncode == 0, whole.stderr[-3000:]
     folder = tmp_path / "cut/runs/pairs.blobs.tiny.240" / method / "0"
     kills = 0
@@ -164,7 +164,7 @@ def test_a_process_killed_at_a_random_step_resumes_and_ends_bit_equal(tmp_path: 
             kills += 1
         process.wait()
     assert kills >= 1
-    done = subprocess.run(command(tmp_path / "cut", *words), capture_output=True, text=True)
+    done = subprocess.run(command(tmp_path / "cut", *words), capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = (tmp_path / name / "runs/pairs.blobs.tiny.240" / method / "0" for name in ("whole", "cut"))
     assert file_digest(first / "weights.safetensors") == file_digest(second / "weights.safetensors")
@@ -173,14 +173,14 @@ def test_a_process_killed_at_a_random_step_resumes_and_ends_bit_equal(tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["cyclegan"])
+@pytest.mark.parametrize("method", ["cyclegan", "pix2pix"])
 def test_two_ranks_end_where_one_rank_ends(tmp_path: Path, method: str) -> None:
     from sarbench.bench.train import read_weights
 
     for name in ("one", "two"):
         write_pairs(tmp_path / name / "blobs")
     words = ["--method", method, "--budget", "16"]
-    one = subprocess.run(command(tmp_path / "one", *words), capture_output=True, text=True)
+    one = subprocess.run(command(tmp_path / "one", *words), capture_output=True, text=True, timeout=240)
     assert one.returncode == 0, one.stderr[-3000:]
     launcher = [
         sys.executable,
@@ -196,6 +196,7 @@ def test_two_ranks_end_where_one_rank_ends(tmp_path: Path, method: str) -> None:
         [*launcher, *command(tmp_path / "two", *words)[3:]],
         capture_output=True,
         text=True,
+        timeout=240,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert two.returncode == 0, two.stderr[-3000:]
@@ -205,7 +206,11 @@ def test_two_ranks_end_where_one_rank_ends(tmp_path: Path, method: str) -> None:
     assert first is not None
     assert second is not None
     for name, value in first.items():
-        if ".pool" not in name and not name.startswith("pool"):
-            assert np.allclose(value.numpy(), second[name].numpy(), atol=2e-4), name
+        # The gradient of a bias before an instance norm is zero but for rounding, which Adam turns into steps.
+        if not name.startswith("pool") and not name.endswith("bias"):
+            assert np.allclose(value.numpy(), second[name].numpy(), atol=5e-5), name
+    images = [find_images(tmp_path / name / "runs/pairs.blobs.tiny.16" / method / "0/translated") for name in ("one", "two")]
+    for name, file in images[0].items():
+        assert np.abs(read_image(file).astype(int) - read_image(images[1][name])).max() <= 1
     record = json.loads((tmp_path / "two/boards/results/pairs.blobs.tiny.16" / method / "0.json").read_text())
     assert record["dataset"]["n_test"] == 5

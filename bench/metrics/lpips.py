@@ -91,11 +91,11 @@ def _distances(weights: Mapping[str, Tensor], both: Float[Tensor, "2B 3 H W"]) -
     for k, (index, stride, padding) in enumerate(LAYERS):
         if index in POOLED:
             x = F.max_pool2d(x, 3, 2)
-        x = F.relu(F.conv2d(x, weights[f"features.{index}.weight"], weights[f"features.{index}.bias"], stride, padding))
+        x = F.conv2d(x, weights[f"features.{index}.weight"], weights[f"features.{index}.bias"], stride, padding).relu_()
         unit = x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-10)
         a, b = unit.chunk(2)
-        # Eq. 1; as products and sums, since a 1x1 convolution may run in TF32
-        total = total + ((a - b).square() * weights[f"lin{k}.model.1.weight"]).sum(1).mean((1, 2))
+        # Eq. 1; as products and sums, since a 1x1 convolution may run in TF32; in place, since memory is what limits it
+        total += a.sub_(b).square_().mul_(weights[f"lin{k}.model.1.weight"]).sum(1).mean((1, 2))
     return total
 
 

@@ -26,7 +26,7 @@ class ImagePool(nn.Module):
     """
 
     rank_local = True
-    images: Tensor  # (rows, slots, C, H, W)
+    images: Tensor  # (rows * slots, C, H, W), row by row
     filled: Tensor  # how many slots hold an image, the same for every row
 
     def __init__(self, slots: int, purpose: str) -> None:
@@ -43,17 +43,17 @@ class ImagePool(nn.Module):
         if self.slots == 0:
             return fresh
         rows, *shape = fresh.shape
-        if self.images.shape != (rows, self.slots, *shape):
-            self.images = fresh.new_zeros(rows, self.slots, *shape)
+        if self.images.shape != (rows * self.slots, *shape):
+            self.images = fresh.new_zeros(rows * self.slots, *shape)
             self.filled = torch.zeros_like(self.filled)
         # Selected on the device, not by an if: reading `filled` would make the host wait for the device.
         full = self.filled == self.slots
         coin, place = uniform(seeds, (2,), self.purpose).unbind(dim=1)  # (B,) each
         slot = torch.where(full, (place * self.slots).long(), self.filled)
         swap = full & (coin < 0.5)
-        row = torch.arange(rows, device=fresh.device)
-        kept = self.images[row, slot]
-        self.images[row, slot] = torch.where(_of_rows(swap | ~full), fresh, kept)
+        where = torch.arange(rows, device=fresh.device) * self.slots + slot
+        kept = self.images[where]
+        self.images[where] = torch.where(_of_rows(swap | ~full), fresh, kept)
         self.filled = (self.filled + 1).clamp_max(self.slots)
         return torch.where(_of_rows(swap), kept, fresh)
 

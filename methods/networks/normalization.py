@@ -10,11 +10,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 Norm = Literal["batch", "instance", "none"]
+MOMENTUM = 0.1  # of running statistics: the weight of the newest batch
 
 
 def layer(norm: Norm, channels: int) -> nn.Module:
     """The layer of that name: "batch" with, "instance" without learned scale and shift, "none" for none."""
-    return {"batch": BatchNorm2d, "instance": nn.InstanceNorm2d, "none": lambda _: nn.Identity()}[norm](channels)
+    if norm == "batch":
+        return BatchNorm2d(channels)
+    return nn.InstanceNorm2d(channels) if norm == "instance" else nn.Identity()
 
 
 def needs_bias(norm: Norm) -> bool:
@@ -35,32 +38,30 @@ class BatchNorm2d(nn.BatchNorm2d):
     """
 
     def __init__(self, channels: int) -> None:
-        super().__init__(channels)
+        super().__init__(channels, momentum=MOMENTUM)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Normalise each channel: by the batch of all ranks in training, by the running statistics in eval mode."""
         if not (self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
             return super().forward(x)
         var, mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)  # (C,) each, of this rank
-        # Moments about a point that all ranks share: about zero, the square of a large mean would drown the variance.
-        origin = self.running_mean
-        first, second = AverageOverRanks.apply(torch.stack([mean - origin, var + (mean - origin) ** 2]))
-        mean, var = origin + first, (second - first**2).clamp_min(0.0)
+        # In float64, since the square of a large mean would drown the variance in float32.
+        first, second = AverageOverRanks.apply(torch.stack([mean.double(), var.double() + mean.double() ** 2]))
+        mean, var = first.float(), (second - first**2).float().clamp_min(0.0)
         with torch.no_grad():
             n = x.numel() // x.shape[1] * dist.get_world_size()
-            self.num_batches_tracked += 1  # type: ignore[operator]
-            self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr]
-            self.running_var.lerp_(var * (n / (n - 1)), self.momentum)  # type: ignore[union-attr]
+            self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
+            self.running_mean.lerp_(mean, MOMENTUM)  # type: ignore[union-attr]
+            self.running_var.lerp_(var * (n / (n - 1)), MOMENTUM)  # type: ignore[union-attr]
         scale = self.weight * torch.rsqrt(var + self.eps)
         shift = self.bias - mean * scale
         return (x * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
 
 
 class AverageOverRanks(torch.autograd.Function):
-    """The mean of a tensor over all ranks.
+    """The mean of a tensor over all ranks, through which the ranks' gradients meet.
 
-    Its gradient is the mean of the ranks' gradients times their number, divided by it again by the harness, which
-    averages parameter gradients: the gradient of the loss averaged over ranks.
+    The harness averages parameter gradients over ranks, so what flows back here is d(sum of the ranks' losses)/dx.
     """
 
     @staticmethod
@@ -72,7 +73,7 @@ class AverageOverRanks(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """d(sum of all ranks' losses)/dx of this rank."""
+        """The mean over ranks of the gradients of their means."""
         total = gradient.clone()
         dist.all_reduce(total)
         return total / dist.get_world_size()

@@ -66,5 +66,5 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        """X + f(x)."""
+        """Return x + f(x)."""
         return x + self.layers(x)
