@@ -30,8 +30,13 @@ def _asked(config: pytest.Config) -> Request:
         try:
             config.stash[REQUEST] = request({name: config.getoption(name) for name in names})
         except ContractError as error:
-            pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+            raise pytest.UsageError(str(error)) from error
     return config.stash[REQUEST]
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Refuse a bad request before any file is collected: an error while tests are generated is shown with its traceback."""
+    _asked(session.config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

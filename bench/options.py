@@ -127,11 +127,16 @@ def _refuse_bad_method(name: str, chosen: Track, accumulate: int) -> None:
         raise ContractError(f"the preset {chosen.preset!r} of {name} is {config!r}; make it an instance of a frozen dataclass")
     recorded_card(asdict(cls.card))
     config_hash(asdict(config))
-    batch_size = getattr(config, "batch_size", None)
-    if batch_size is not None and batch_size % accumulate:
+    refuse_uneven_batch(name, chosen.preset, accumulate)
+
+
+def refuse_uneven_batch(name: str, preset: str, parts: int) -> None:
+    """Raise ContractError where a method's batch can't be cut into so many equal parts: ranks times --accumulate."""
+    batch_size = getattr(registry.load_method(name).presets[preset], "batch_size", None)
+    if batch_size is not None and batch_size % parts:
         raise ContractError(
-            f"--accumulate {accumulate}: the batch of {name} is {batch_size} at preset {chosen.preset}, "
-            "which can't be cut into so many equal parts; give a divisor of it"
+            f"the batch of {name} is {batch_size} at preset {preset}, which {parts} parts (ranks times --accumulate) "
+            "can't share equally; choose another number of them"
         )
 
 

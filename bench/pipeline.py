@@ -29,7 +29,7 @@ from sarbench.bench.honeypots import HONEYPOTS
 from sarbench.bench.images import find_images, quantise, read_image, write_image
 from sarbench.bench.interface import Method, key
 from sarbench.bench.loader import Material, Steps, all_pairs, centre_crop, load, refuse_smaller
-from sarbench.bench.options import Request
+from sarbench.bench.options import Request, refuse_uneven_batch
 from sarbench.bench.protocols import Track
 from sarbench.bench.records import (
     Budget,
@@ -44,7 +44,16 @@ from sarbench.bench.records import (
     recorded_card,
 )
 from sarbench.bench.score import Scores, score_folders, signature, why_unmeasured
-from sarbench.bench.storage import digest, file_digest, read_json, refuse_unwritable, value_digest, write_bytes, write_json
+from sarbench.bench.storage import (
+    digest,
+    file_digest,
+    read_json,
+    refuse_unwritable,
+    remove_partial,
+    value_digest,
+    write_bytes,
+    write_json,
+)
 from sarbench.bench.train import Hardware, read_weights, train, write_weights
 from sarbench.bench.translate import translate_padded, translate_split
 
@@ -165,6 +174,8 @@ class Bench:
 
     def _trained(self, name: str, seed: int) -> tuple[Method, dict[str, Any]]:
         folder = self.folder / name / str(seed)
+        if ranks.rank() == 0:
+            remove_partial(folder)
         run_key = self.run_key(name, seed)
         method = self.build(name, seed)
         weights, report = read_weights(folder / "weights.safetensors", run_key), folder / "train.json"
@@ -436,6 +447,8 @@ def run_all(request: Request) -> int:
 
     bench = Bench(request.track, replace(request.hardware, device=device), request.runs, request.leaderboards, say=say)
     say(describe(bench))
+    for name in request.methods:
+        refuse_uneven_batch(name, request.track.preset, ranks.count() * request.hardware.accumulate)
     failed = []
     for name in HONEYPOTS:
         bench.run_honeypot(name)

@@ -54,6 +54,8 @@ def reason_of(error: OSError) -> str:
         return "the disk is full; free some space"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{error.strerror}; choose a folder that you may write to"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return f"{error.filename} is a file, not a folder; choose another folder"
     return str(error)
 
 

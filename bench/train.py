@@ -27,8 +27,9 @@ from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import Batch, Method, Optimizer, key
 from sarbench.bench.loader import Steps, step_batches
 from sarbench.bench.progress import Progress
-from sarbench.bench.storage import naming, remove_partial, write_bytes
+from sarbench.bench.storage import naming, write_bytes
 
+NO_TURN = "{title}: training_step gives no turns; let it yield a player and its losses"
 LOG_ROWS = 500  # rows of log.jsonl that a whole run writes, about
 
 
@@ -119,7 +120,7 @@ class Game:
         parts = batch.parts(self.hardware.accumulate) if self.hardware.accumulate > 1 else [batch]
         games = [self.method.training_step(part, progress) for part in parts]
         if not isinstance(games[0], Iterator):
-            raise ContractError(f"{self.method.card.title}: training_step gives no turns; let it yield player, losses")
+            raise ContractError(NO_TURN.format(title=self.method.card.title))
         seen: dict[str, Tensor] = {}
         while True:
             turns = [self._turn(game, len(games)) for game in games]
@@ -130,6 +131,8 @@ class Game:
                 for term, value in losses.items():
                     label = f"{name}.{term}"
                     seen[label] = seen.get(label, 0) + value.detach().float() / len(games)
+        if not seen:
+            raise ContractError(NO_TURN.format(title=self.method.card.title))
         return seen
 
     def _turn(self, game: Iterator[tuple[str, dict[str, Tensor]]], share: int) -> tuple[str, dict[str, Tensor]] | None:
@@ -386,8 +389,6 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 def _resume(game: Game, folder: Path, run_key: str) -> int:
     """Load the newest checkpoint of this run key; the number of steps done."""
-    if ranks.rank() == 0:
-        remove_partial(folder / "checkpoints")
     for path in reversed(_checkpoints(folder)):
         tensors = read_weights(path, f"{run_key} on {ranks.count()} ranks")
         if tensors is not None:

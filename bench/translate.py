@@ -19,7 +19,7 @@ from sarbench.bench.images import quantise, write_image
 from sarbench.bench.interface import Dataset, Method, key
 from sarbench.bench.loader import Images, centre_crop, crop_corner
 from sarbench.bench.progress import Progress
-from sarbench.bench.storage import read_json, remove_partial, write_json
+from sarbench.bench.storage import read_json, write_json
 from sarbench.bench.train import Hardware
 
 BATCH_SIZE = 8  # fixed, the last batch filled up: an image is then the same to the last bit whatever comes with it
@@ -97,11 +97,9 @@ def translate_split(
     Ranks share the ids out, none twice.
     """
     state = folder / "stage.json"
-    if ranks.rank() == 0:
-        remove_partial(folder)
-        if not (state.exists() and read_json(state) == {"run_key": run_key}):
-            shutil.rmtree(folder, ignore_errors=True)
-            write_json(state, {"run_key": run_key})
+    if ranks.rank() == 0 and not (state.exists() and read_json(state) == {"run_key": run_key}):
+        shutil.rmtree(folder, ignore_errors=True)
+        write_json(state, {"run_key": run_key})
     names = {sample_id: folder / image_name(images.dataset, sample_id) for sample_id in ids}
     ranks.barrier()
     mine = ids[ranks.rank() :: ranks.count()]
