@@ -32,6 +32,7 @@ from pydantic import (
 )
 
 from sarbench.bench.errors import ContractError
+from sarbench.bench.protocols import MAX_OPTION, MAX_SLUG
 from sarbench.bench.storage import json_bytes, value_digest, write_bytes, write_together
 from sarbench.bench.summary import Summary, summarise
 
@@ -58,11 +59,11 @@ def _plain_json(value: Any) -> Any:
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=160)]
+Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=MAX_SLUG)]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 AtLeastOne = Annotated[int, Field(ge=1, lt=1 << 63)]
-Line = Annotated[str, Field(max_length=300)]
+Line = Annotated[str, Field(max_length=MAX_OPTION)]
 Json = Annotated[dict[str, Any], BeforeValidator(_plain_json)]
 Options = Annotated[dict[Line, Line], Field(max_length=64)]
 

@@ -315,6 +315,23 @@ def a_crop_larger_than_an_image(root: Path) -> list[str]:
     return OLD
 
 
+@bad("ssim needs images of at least 11x11 px, got 8x8", early=False)
+def images_that_a_metric_can_not_take(root: Path) -> list[str]:
+    for file in Path("pairs/test").rglob("*.png"):
+        cv2.imwrite(str(file), cv2.imread(str(file), cv2.IMREAD_UNCHANGED)[:8, :8])
+    return [*OLD, "--runs", "runs2"]
+
+
+@bad("--data n{200}: the folder's name is too long for a board's name; rename the folder")
+def a_data_folder_of_a_long_name(root: Path) -> list[str]:
+    return [*OLD, "--data", str(Path("pairs").rename("n" * 200))]
+
+
+@bad("--data-option scene=.*: longer than 300 characters; shorten it")
+def a_data_option_of_many_words(root: Path) -> list[str]:
+    return [*OLD, "--data-option", "scene=" + "x" * 400]
+
+
 @bad("unknown method 'pix2pox'; did you mean 'pix2pix'", "choose from: .*pix2pix")
 def an_unknown_method(root: Path) -> list[str]:
     return [*RUN, "--method", "pix2pox"]
@@ -806,7 +823,7 @@ def test_bad_input_is_one_clear_error_and_leaves_all_as_it_was(
     assert not missing, error
     assert "Traceback" not in error
     failed = words[words.index("--method") + 1] if "--method" in words else ""
-    begin = f"sarbench {words[0]}: " if case.early else f"{failed}: "
+    begin = f"sarbench {words[0]}: " if case.early else f"(sarbench {words[0]}|{failed}): "
     assert len(re.findall(f"^{begin}", error, re.MULTILINE)) == 1, error
     refuse_half_written(root, before, failed)
     if case.early:

@@ -172,6 +172,16 @@ def test_without_a_crop_images_are_cut_to_what_the_method_can_take(tmp_path: Pat
     assert made[0].paired.source.shape == (4, 3, 24, 16)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_a_worker_finds_damaged_is_the_same_error_as_without_workers(workers: int) -> None:
+    class Damaged:
+        def __getitem__(self, step: int) -> None:
+            raise ContractError("a.png can't be read; replace the file")
+
+    with pytest.raises(ContractError, match=r"^a\.png can't be read; replace the file$"):
+        next(step_batches(Damaged(), 0, 2, workers))  # type: ignore[arg-type]
+
+
 def test_spawned_workers_give_the_same_batches(tmp_path: Path) -> None:
     made = steps(write_pairs(tmp_path))
     copy = pickle.loads(pickle.dumps(made))
