@@ -44,10 +44,11 @@ class BatchNorm2d(nn.BatchNorm2d):
         """Normalise each channel: by the batch of all ranks in training, by the running statistics in eval mode."""
         if not (self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
             return super().forward(x)
-        var, mean = torch.var_mean(x.float(), dim=(0, 2, 3), correction=0)  # (C,) each, of this rank
+        wide = torch.promote_types(x.dtype, torch.float32)
+        var, mean = torch.var_mean(x.to(wide), dim=(0, 2, 3), correction=0)  # (C,) each, of this rank
         # In float64, since the square of a large mean would drown the variance in float32.
         first, second = AverageOverRanks.apply(torch.stack([mean.double(), var.double() + mean.double() ** 2]))
-        mean, var = first.float(), (second - first**2).float().clamp_min(0.0)
+        mean, var = first.to(wide), (second - first**2).to(wide).clamp_min(0.0)
         with torch.no_grad():
             n = x.numel() // x.shape[1] * dist.get_world_size()
             self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
