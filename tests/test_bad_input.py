@@ -870,6 +870,7 @@ def test_pytest_bench_shows_bad_data_as_one_message(root: Path) -> None:
     assert results(root) == before
 
 
+@pytest.mark.slow
 def test_a_method_that_fails_leaves_no_record_and_does_not_stop_the_others(root: Path) -> None:
     before = results(root)
     new_method("return self.G(source)", "return self.G(source) * float('nan')")
