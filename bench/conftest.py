@@ -64,7 +64,7 @@ def pytest_runtest_call(item: pytest.Function) -> Generator[None, None, None]:
         failed.add(run)
         if "honeypot" in item.callspec.params:  # what can't be scored here can't be scored after hours of training either
             item.session.shouldfail = "the test images can't be scored"
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 @pytest.fixture(scope="session")
