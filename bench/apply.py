@@ -9,6 +9,8 @@ from typing import Any
 from sarbench.bench import registry
 from sarbench.bench.errors import ContractError
 
+DESCRIPTION = ("method", "preset", "options", "source_channels", "target_channels", "run_key")  # what run.json holds
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `sarbench translate`."""
@@ -26,26 +28,35 @@ def command(args: argparse.Namespace) -> int:
     import numpy as np
     import torch
 
-    from sarbench.bench.images import find_images, quantise, read_georeference, write_image
+    from sarbench.bench.images import SUFFIXES, find_images, quantise, read_georeference, write_image
     from sarbench.bench.interface import key
     from sarbench.bench.progress import Progress
-    from sarbench.bench.storage import read_json
+    from sarbench.bench.storage import read_json, refuse_unwritable
     from sarbench.bench.train import Hardware, read_weights
     from sarbench.bench.translate import translate_padded
 
     for plugin in args.plugin:
         registry.add_plugin(plugin)
-    described = read_json(args.run / "run.json")
-    state = read_weights(args.run / "weights.safetensors")
+    if not (args.run / "run.json").is_file():
+        raise ContractError(f"{args.run} holds no run.json; name the folder of a run, such as runs/synthetic.tiny/pix2pix/0")
+    described = read_json(args.run / "run.json", *DESCRIPTION)
+    state = read_weights(args.run / "weights.safetensors", described["run_key"])
     if state is None:
-        raise ContractError(f"{args.run} holds no weights.safetensors; train the run first")
+        raise ContractError(f"{args.run} holds no weights.safetensors of a finished training; run its training to the end")
     cls = registry.load_method(described["method"])
     hardware = Hardware.choose(args.device)
-    method = hardware.prepare(cls(cls.presets[described["preset"]], described["source_channels"], described["target_channels"]))
-    method.load_state_dict(state)
     files = find_images(args.source)
     if not files:
-        raise ContractError(f"{args.source} holds no images")
+        raise ContractError(f"{args.source} holds no images ({', '.join(SUFFIXES)}); name the folder that holds them")
+    if args.out.resolve() == args.source.resolve():
+        raise ContractError(f"{args.out} holds the images to translate, which would be overwritten; name another folder")
+    with registry.blaming(described["method"]):
+        method = cls(cls.presets[described["preset"]], described["source_channels"], described["target_channels"])
+        method = hardware.prepare(method)
+    try:
+        method.load_state_dict(state)
+    except RuntimeError as error:
+        raise ContractError(f"the weights in {args.run} are not of today's {described['method']}; train it again") from error
     scale = args.source_range or described["options"].get("source_range")
     problems = []
     for file in files.values():
@@ -55,7 +66,11 @@ def command(args: argparse.Namespace) -> int:
             problems.append(str(error))
     if problems:
         raise ContractError(f"{len(problems)} of {len(files)} images can't be translated:\n  " + "\n  ".join(problems[:50]))
-    with Progress(f"translate with {described['method']}", len(files), unit="images") as progress:
+    refuse_unwritable(args.out)
+    with (
+        registry.blaming(described["method"]),
+        Progress(f"translate with {described['method']}", len(files), unit="images") as progress,
+    ):
         for name, file in files.items():
             source = torch.from_numpy(_read(file, described, scale))[None]
             seeds = torch.tensor([key(args.seed, "translate", name)])

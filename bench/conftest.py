@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
@@ -14,6 +14,7 @@ from sarbench.bench.pipeline import Bench, board_text, describe
 
 REQUEST = pytest.StashKey[Request]()
 BENCH = pytest.StashKey[Bench]()
+FAILED = pytest.StashKey[set[object]]()  # the parameters of tests whose run broke its contract
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,8 +30,13 @@ def _asked(config: pytest.Config) -> Request:
         try:
             config.stash[REQUEST] = request({name: config.getoption(name) for name in names})
         except ContractError as error:
-            pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+            raise pytest.UsageError(str(error)) from error
     return config.stash[REQUEST]
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Refuse a bad request before any file is collected: an error while tests are generated is shown with its traceback."""
+    _asked(session.config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -44,6 +50,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     else:
         runs = [(name, seed) for name in asked.methods for seed in asked.seeds]
         metafunc.parametrize("run", runs, ids=[f"{name}-{asked.track.slug}-seed{seed}" for name, seed in runs])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Function) -> Generator[None, None, None]:
+    """Show a broken contract as its message alone; the other tests of a run that failed are skipped, not tried again."""
+    failed, run = item.config.stash.setdefault(FAILED, set()), frozenset(item.callspec.params.items())
+    if run in failed:
+        pytest.skip("this run failed above")
+    try:
+        yield
+    except ContractError as error:
+        failed.add(run)
+        if "honeypot" in item.callspec.params:  # what can't be scored here can't be scored after hours of training either
+            item.session.shouldfail = "the test images can't be scored"
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 
 from sarbench.bench import registry
 from sarbench.bench.protocols import PROTOCOLS
@@ -36,14 +35,8 @@ def _row(kind: str, name: str) -> tuple[str, str, str]:
         tag = "floor" if card.get("role") == "floor" else str(card.get("supervision", ""))
         year = "" if tag == "floor" else f" ({card['year']})" if "year" in card else ""
         return name, tag, f"{card.get('title', '')}{year}  {card.get('paper', '')}"
-    return name, "", str(card.get("title") or _first_line(kind, name))
+    return name, "", str(card.get("title") or registry.docstring_of(kind, name).partition("\n")[0])
 
 
 def _protocol_rows() -> list[tuple[str, str, str]]:
     return [(p.name, p.task, p.about + (" (needs --data)" if p.needs_data else "")) for p in PROTOCOLS.values()]
-
-
-def _first_line(kind: str, name: str) -> str:
-    path = registry.find(kind, name).path
-    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) if path else None
-    return (text or "").partition("\n")[0]

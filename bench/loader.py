@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,8 @@ def load(track: Track, cache: Path, report: Callable[[str], None] = lambda line:
     images = Images(dataset)
     file = cache / f"{_stamp(track, dataset, splits)}.json"
     if file.exists():
-        identity = Identity(**read_json(file))
+        known = read_json(file, *(field.name for field in fields(Identity)))
+        identity = Identity(**{field.name: known[field.name] for field in fields(Identity)})
     else:
         report(f"reading {len(splits['train'])} training and {len(splits['test'])} test images of {dataset.card.title}")
         identity = _identify(images, splits, str(track.data or dataset.card.title))
@@ -274,23 +275,51 @@ def _crop_size(material: Material, method: Method, crop_px: int | None) -> tuple
         crop = (smallest[0] // multiple * multiple, smallest[1] // multiple * multiple)
     if crop[0] % multiple or crop[1] % multiple or 0 in crop:
         raise ContractError(
-            f"{method.card.title} trains on sides that are multiples of {multiple} px; the track's crop is {crop[0]}x{crop[1]}"
+            f"{method.card.title} trains on sides that are multiples of {multiple} px; the track's crop is "
+            f"{crop[0]}x{crop[1]}; choose another --preset or cut the images"
         )
-    if smallest[0] < crop[0] or smallest[1] < crop[1]:
-        raise ContractError(f"the training crop is {crop[0]}x{crop[1]} px, but an image has only {smallest[0]}x{smallest[1]}")
+    refuse_smaller(material, crop)
     return crop
+
+
+def refuse_smaller(material: Material, crop: tuple[int, int]) -> None:
+    """Raise ContractError naming the training images that a crop (height, width) does not fit into."""
+    sizes = {sample_id: material.dataset.size(sample_id) for sample_id in material.train}
+    small = [f"{name} has {h}x{w}" for name, (h, w) in sizes.items() if h < crop[0] or w < crop[1]]
+    if small:
+        listed = "\n  ".join(small[:LISTED] + [f"... and {len(small) - LISTED} more"] * (len(small) > LISTED))
+        raise ContractError(
+            f"the training crop is {crop[0]}x{crop[1]} px, but {len(small)} training images are smaller; "
+            f"remove them, or choose a --preset of a smaller crop:\n  {listed}"
+        )
+
+
+class _Caught(StepDataset[Batch | ContractError]):
+    """Batches, or the error in place of one: raised in a worker process, it would arrive with a traceback as its text."""
+
+    def __init__(self, steps: Steps) -> None:
+        self.steps = steps
+
+    def __getitem__(self, step: int) -> Batch | ContractError:
+        try:
+            return self.steps[step]
+        except ContractError as error:
+            return error
 
 
 def step_batches(steps: Steps, start: int, stop: int, workers: int) -> Iterator[Batch]:
     """The batches of steps [start, stop), prepared ahead by worker processes; 0 workers: in this process."""
     loader = DataLoader(
-        steps,
+        _Caught(steps),
         batch_size=None,
         sampler=range(start, stop),
         num_workers=workers,
         prefetch_factor=4 if workers else None,
     )
-    return iter(loader)
+    for batch in loader:
+        if isinstance(batch, ContractError):
+            raise batch
+        yield batch
 
 
 def all_pairs(material: Material, ids: Sequence[str], *, broken: bool, crop_px: int | None, rows: int = 8) -> Iterator[Pairs]:

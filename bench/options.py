@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +80,9 @@ def request(options: Mapping[str, Any]) -> Request:
         asked = registry.names("methods")
     for name in asked:
         registry.find("methods", name)
+    for seed in options["seed"]:
+        if not 0 <= seed < 1 << 63:
+            raise ContractError(f"--seed {seed}: give a number from 0 to {(1 << 63) - 1}")
 
     from sarbench.bench.protocols import track
     from sarbench.bench.train import Hardware
@@ -95,15 +98,46 @@ def request(options: Mapping[str, Any]) -> Request:
         data=Path(options["data"]) if options["data"] else None,
         options=dict(_pair(text) for text in options["data_option"]),
     )
-    learned = [name for name in asked if name not in floors()]
+    chosen_methods = floors() + [name for name in asked if name not in floors()]
+    for name in chosen_methods:
+        _refuse_bad_method(name, chosen, hardware.accumulate)
     return Request(
-        tuple(floors() + learned),
+        tuple(chosen_methods),
         chosen,
         tuple(options["seed"]) or chosen.protocol.seeds,
         hardware,
         Path(options["runs"]),
         Path(options["leaderboards"]),
     )
+
+
+def _refuse_bad_method(name: str, chosen: Track, accumulate: int) -> None:
+    """Raise ContractError for what would otherwise be found when the method's turn comes, or when it is recorded."""
+    from sarbench.bench.honeypots import HONEYPOTS
+    from sarbench.bench.records import config_hash, recorded_card
+
+    if name in (*HONEYPOTS, "reference"):
+        raise ContractError(f"a method can't be named {name!r}: the benchmark has images of that name; rename its file")
+    cls = registry.load_method(name)
+    presets = getattr(cls, "presets", {})
+    if chosen.preset not in presets:
+        raise ContractError(f"{name} has no preset {chosen.preset!r} among its presets ({', '.join(presets)}); write one")
+    config = cls.presets[chosen.preset]
+    if not is_dataclass(config) or isinstance(config, type):
+        raise ContractError(f"the preset {chosen.preset!r} of {name} is {config!r}; make it an instance of a frozen dataclass")
+    recorded_card(asdict(cls.card))
+    config_hash(asdict(config))
+    refuse_uneven_batch(name, chosen.preset, accumulate)
+
+
+def refuse_uneven_batch(name: str, preset: str, parts: int) -> None:
+    """Raise ContractError where a method's batch can't be cut into so many equal parts: ranks times --accumulate."""
+    batch_size = getattr(registry.load_method(name).presets[preset], "batch_size", None)
+    if batch_size is not None and batch_size % parts:
+        raise ContractError(
+            f"the batch of {name} is {batch_size} at preset {preset}, which {parts} parts (ranks times --accumulate) "
+            "can't share equally; choose another number of them"
+        )
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -27,28 +28,39 @@ from sarbench.bench.errors import ContractError
 from sarbench.bench.honeypots import HONEYPOTS
 from sarbench.bench.images import find_images, quantise, read_image, write_image
 from sarbench.bench.interface import Method, key
-from sarbench.bench.loader import Material, Steps, all_pairs, centre_crop, load
-from sarbench.bench.options import Request
+from sarbench.bench.loader import Material, Steps, all_pairs, centre_crop, load, refuse_smaller
+from sarbench.bench.options import Request, refuse_uneven_batch
 from sarbench.bench.protocols import Track
 from sarbench.bench.records import (
     Budget,
     Cost,
     Git,
     Record,
-    RecordedCard,
     RecordedDataset,
     Score,
     Store,
     config_hash,
     protocol_hash,
+    recorded_card,
 )
 from sarbench.bench.score import Scores, score_folders, signature, why_unmeasured
-from sarbench.bench.storage import digest, file_digest, read_json, value_digest, write_bytes, write_json
+from sarbench.bench.storage import (
+    digest,
+    file_digest,
+    read_json,
+    refuse_unwritable,
+    remove_partial,
+    value_digest,
+    write_bytes,
+    write_json,
+)
 from sarbench.bench.train import Hardware, read_weights, train, write_weights
 from sarbench.bench.translate import translate_padded, translate_split
 
 HARNESS = Path(__file__).parent
 SHOWN = 4  # test images in a picture strip
+SCORES = ("stage", "ids", "columns", "signatures", "unmeasured")  # what scores.json holds
+COST = ("run_key", "steps", "images", "seconds", "seconds_per_step")  # what train.json holds
 
 
 @dataclass(frozen=True)
@@ -64,8 +76,17 @@ class Bench:
 
     @cached_property
     def material(self) -> Material:
-        """The verified data; its test images stand beside the runs as 8-bit files."""
+        """The verified data; its test images stand beside the runs as 8-bit files.
+
+        Raises ContractError, before anything runs, for bad data, and for folders that could not take the results.
+        """
+        if ranks.rank() == 0:
+            refuse_unwritable(self.runs)
+            refuse_unwritable(self.leaderboards)
+            leaderboard.refuse_bad_pages(self.leaderboards)
         material = load(self.track, self.runs / "cache", self.say)
+        if self.track.size.train_crop_px is not None:
+            refuse_smaller(material, (self.track.size.train_crop_px,) * 2)
         if ranks.rank() == 0:
             self._write_references(material)
         ranks.barrier()
@@ -116,7 +137,8 @@ class Bench:
         cls = registry.load_method(name)
         torch.manual_seed(key(seed, "init"))
         dataset = self.material.dataset
-        method = cls(cls.presets[self.track.preset], dataset.source_channels, dataset.target_channels)
+        with registry.blaming(name):
+            method = cls(cls.presets[self.track.preset], dataset.source_channels, dataset.target_channels)
         return self.hardware.prepare(method)
 
     def steps(self, method: Method, seed: int) -> Steps:
@@ -143,18 +165,27 @@ class Bench:
         )
 
     def trained(self, name: str, seed: int) -> tuple[Method, dict[str, Any]]:
-        """The trained method and what training cost, from disk if this run was trained before."""
+        """The trained method and what training cost, from disk if this run was trained before.
+
+        Raises ContractError for whatever the method's own code raises.
+        """
+        with registry.blaming(name):
+            return self._trained(name, seed)
+
+    def _trained(self, name: str, seed: int) -> tuple[Method, dict[str, Any]]:
         folder = self.folder / name / str(seed)
+        if ranks.rank() == 0:
+            remove_partial(folder)
         run_key = self.run_key(name, seed)
         method = self.build(name, seed)
         weights, report = read_weights(folder / "weights.safetensors", run_key), folder / "train.json"
-        done_before = weights is not None and report.exists() and read_json(report)["run_key"] == run_key
-        if ranks.agreed(done_before) and weights is not None:
+        known = read_json(report, *COST) if report.exists() else {}
+        if ranks.agreed(weights is not None and known.get("run_key") == run_key) and weights is not None:
             method.load_state_dict(weights)
-            return method.eval(), read_json(report)
+            return method.eval(), known
         if ranks.rank() == 0:
-            self._describe(method, name, folder)
-        cost: dict[str, Any] = {"run_key": run_key, "steps": 0, "images": 0, "seconds": None, "seconds_per_step": None}
+            self._describe(method, name, folder, run_key)
+        cost: dict[str, Any] = dict(zip(COST, (run_key, 0, 0, None, None), strict=True))
         self._fit(method)
         if method.players():
             done = train(
@@ -181,9 +212,9 @@ class Bench:
         ranks.barrier()
         return method.eval(), cost
 
-    def _describe(self, method: Method, name: str, folder: Path) -> None:
-        """What `sarbench translate` needs to build the method again."""
-        described = {"method": name, "preset": self.track.preset, "options": dict(self.track.options)}
+    def _describe(self, method: Method, name: str, folder: Path, run_key: str) -> None:
+        """What `sarbench translate` needs to build the method again, and to know its weights from older ones."""
+        described = {"method": name, "preset": self.track.preset, "options": dict(self.track.options), "run_key": run_key}
         channels = {"source_channels": method.source_channels, "target_channels": method.target_channels}
         write_json(folder / "run.json", described | channels)
 
@@ -213,11 +244,13 @@ class Bench:
         """Train, translate, score and record one method; None on the ranks that only help."""
         folder = self.folder / name / str(seed)
         method, cost = self.trained(name, seed)
-        seconds = self._translated(method, folder / "translated", seed, cost["run_key"])
+        with registry.blaming(name):
+            seconds = self._translated(method, folder / "translated", seed, cost["run_key"])
         if ranks.rank() != 0:
             return None
         source = torch.from_numpy(centre_crop(self.material.images[self.material.test[0]].source, self.track.size.test_crop_px))
-        parameters, flops = translation_cost(method, source[None], self.hardware)
+        with registry.blaming(name):
+            parameters, flops = translation_cost(method, source[None], self.hardware)
         return self._record(
             name,
             {**asdict(method.card), "evaluations": method.evaluations},
@@ -245,7 +278,7 @@ class Bench:
         report = folder.parent / "translate.json"
         if done.images:
             write_json(report, {"run_key": run_key, "seconds_per_image": done.seconds / done.images})
-        known = read_json(report) if report.exists() else {}
+        known = read_json(report, "run_key", "seconds_per_image") if report.exists() else {}
         return known.get("seconds_per_image") if known.get("run_key") == run_key else None
 
     # --- A honeypot ---
@@ -276,7 +309,7 @@ class Bench:
         unmeasured = {name: why_unmeasured(registry.load_metric(name)) for name in self.track.protocol.metrics}
         stage = value_digest([_contents(translated), _contents(self.reference), self.signatures, unmeasured])
         kept = folder / "scores.json"
-        if kept.exists() and (known := read_json(kept))["stage"] == stage:
+        if kept.exists() and (known := read_json(kept, *SCORES))["stage"] == stage:
             columns = {name: np.array([float(v) for v in column]) for name, column in known["columns"].items()}
             return Scores(tuple(known["ids"]), columns, known["signatures"], known["unmeasured"])
         scores = score_folders(translated, self.reference, self.track.protocol.metrics, progress=not self.quiet)
@@ -299,7 +332,6 @@ class Bench:
     ) -> Record:
         """Score a run's images and keep its record, its rows and its strip."""
         scores, material = self.scores(folder), self.material
-        fields = {name: value for name, value in card.items() if name in RecordedCard.model_fields}
         record = Record(
             method=name,
             role=role,  # type: ignore[arg-type]
@@ -307,7 +339,7 @@ class Bench:
             slug=self.track.slug,
             terms=self.track.terms(),  # type: ignore[arg-type]
             protocol_hash=self.protocol_hash,
-            card=RecordedCard(**fields),
+            card=recorded_card(card),
             config=config,
             config_hash=config_hash(config),
             preset=self.track.preset,
@@ -402,7 +434,10 @@ def _contents(folder: Path) -> dict[str, str]:
 
 
 def run_all(request: Request) -> int:
-    """Everything that a request asks for, then the board; 1 if a method broke its contract, the others still run."""
+    """Everything that a request asks for, then the board; 1 if a method failed, the others still run.
+
+    With several ranks nothing runs after a failure: the rank that failed would no longer be in step with the rest.
+    """
     device = ranks.start(request.hardware.device)
     first = ranks.rank() == 0
 
@@ -412,6 +447,8 @@ def run_all(request: Request) -> int:
 
     bench = Bench(request.track, replace(request.hardware, device=device), request.runs, request.leaderboards, say=say)
     say(describe(bench))
+    for name in request.methods:
+        refuse_uneven_batch(name, request.track.preset, ranks.count() * request.hardware.accumulate)
     failed = []
     for name in HONEYPOTS:
         bench.run_honeypot(name)
@@ -419,12 +456,18 @@ def run_all(request: Request) -> int:
         for seed in request.seeds:
             try:
                 bench.run(name, seed)
-            except ContractError as error:
-                failed.append(name)
-                say(f"{name}: {error}")
+            except Exception as error:
+                if ranks.count() > 1:
+                    raise
+                if not isinstance(error, ContractError):
+                    traceback.print_exc()
+                failed.append(f"{name}, seed {seed}")
+                say(f"{name}: {error if isinstance(error, ContractError) else repr(error)}")
     if first:
         leaderboard.write_pages(request.leaderboards)
         print(board_text(bench))
+    if failed:
+        say(f"{len(failed)} of {len(request.methods) * len(request.seeds)} runs failed and left no record: {'; '.join(failed)}")
     return 1 if failed else 0
 
 

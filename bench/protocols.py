@@ -18,6 +18,7 @@ from sarbench.bench.errors import ContractError
 if TYPE_CHECKING:
     from sarbench.bench.interface import Dataset
 
+MAX_SLUG, MAX_OPTION = 160, 300  # characters that a record keeps
 Preset = Literal["tiny", "bench", "paper"]
 
 
@@ -129,7 +130,7 @@ def track(
     data: Path | None = None,
     options: Mapping[str, str] | None = None,
 ) -> Track:
-    """The track of a protocol's name; ContractError for an unknown name, or data that is missing or not wanted."""
+    """The track of a protocol's name; ContractError for an unknown name, data that is missing or not wanted, bad options."""
     if name not in PROTOCOLS:
         raise ContractError(f"unknown protocol {name!r}; choose from: {', '.join(PROTOCOLS)}")
     protocol = PROTOCOLS[name]
@@ -147,4 +148,10 @@ def track(
     defaults = {**dict(protocol.options), **dict(size.options)}
     size = replace(size, options=tuple(sorted(defaults.items())))
     merged = {**defaults, **(options or {})}
-    return Track(protocol, preset, size, data.resolve() if data else None, tuple(sorted(merged.items())))
+    made = Track(protocol, preset, size, data.resolve() if data else None, tuple(sorted(merged.items())))
+    if len(made.slug) > MAX_SLUG:
+        raise ContractError(f"--data {data}: the folder's name is too long for a board's name; rename the folder")
+    for option, value in merged.items():
+        if len(option) > MAX_OPTION or len(value) > MAX_OPTION:
+            raise ContractError(f"--data-option {option}={value}: longer than {MAX_OPTION} characters; shorten it")
+    return made

@@ -32,7 +32,8 @@ from pydantic import (
 )
 
 from sarbench.bench.errors import ContractError
-from sarbench.bench.storage import value_digest, write_bytes, write_json
+from sarbench.bench.protocols import MAX_OPTION, MAX_SLUG
+from sarbench.bench.storage import json_bytes, value_digest, write_bytes, write_together
 from sarbench.bench.summary import Summary, summarise
 
 TOLERANCE = 1e-9  # between a recorded score and the one recomputed from the rows
@@ -58,11 +59,11 @@ def _plain_json(value: Any) -> Any:
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=160)]
+Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=MAX_SLUG)]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 AtLeastOne = Annotated[int, Field(ge=1, lt=1 << 63)]
-Line = Annotated[str, Field(max_length=300)]
+Line = Annotated[str, Field(max_length=MAX_OPTION)]
 Json = Annotated[dict[str, Any], BeforeValidator(_plain_json)]
 Options = Annotated[dict[Line, Line], Field(max_length=64)]
 
@@ -103,7 +104,7 @@ class Terms(_Model):
 
 
 class RecordedCard(_Model):
-    """A method's card at the time of the run; made by `RecordedCard.model_validate(card, from_attributes=True)`."""
+    """A method's card at the time of the run; made by `recorded_card`."""
 
     title: Line
     paper: Annotated[str, Field(max_length=2000)]
@@ -119,6 +120,14 @@ class RecordedCard(_Model):
     fidelity: Literal["paper", "adapted", "reconstruction"] = "paper"
     deviations: Annotated[tuple[str, ...], Field(max_length=64)] = ()
     licence: Line = ""
+
+
+def recorded_card(card: Mapping[str, Any]) -> RecordedCard:
+    """A method's card, as a mapping, as a record keeps it; ContractError naming the fields that no record can keep."""
+    try:
+        return RecordedCard(**{name: value for name, value in card.items() if name in RecordedCard.model_fields})
+    except ValidationError as error:
+        raise ContractError(f"the card of {card.get('title')!r} can't be recorded: {_in_words(error)}; correct it") from error
 
 
 class RecordedDataset(_Model):
@@ -199,8 +208,11 @@ def protocol_hash(terms: Mapping[str, Any], content_hash: str, signatures: Mappi
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """The hash of a method's hyperparameters."""
-    return value_digest(config)
+    """The hash of a method's hyperparameters; ContractError for values that are no JSON."""
+    try:
+        return value_digest(config)
+    except (TypeError, ValueError) as error:
+        raise ContractError(f"a hyperparameter can't be recorded ({error}); use numbers, text, lists and None") from error
 
 
 class Record(_Model):
@@ -293,14 +305,12 @@ class Store:
         rows = _in_order(record, rows)
         _refuse_wrong_rows(record, rows)
         path = self.results / record.slug / record.method / f"{record.seed}.json"
-        path.unlink(missing_ok=True)
         data = rows.to_csv(index=False, na_rep="nan", lineterminator="\n").encode()
-        write_bytes(path.with_suffix(".csv"), data)
+        kept = record.model_copy(update={"rows_hash": hashlib.sha256(data).hexdigest()}).model_dump(mode="json")
+        pictures = {} if strip is None else {path.with_suffix(".jpg"): strip}
+        write_together({path.with_suffix(".csv"): data, **pictures, path: json_bytes(kept)})
         if strip is None:
             path.with_suffix(".jpg").unlink(missing_ok=True)
-        else:
-            write_bytes(path.with_suffix(".jpg"), strip)
-        write_json(path, record.model_copy(update={"rows_hash": hashlib.sha256(data).hexdigest()}).model_dump(mode="json"))
         return path
 
     def write_reference_tiles(self, slug: str, source: bytes, target: bytes) -> None:

@@ -9,8 +9,12 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import inspect
+import re
 import sys
-from collections.abc import Mapping
+import traceback
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"methods": ROOT / "methods", "datasets": ROOT / "datasets", "metrics": ROOT / "bench" / "metrics"}
+NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # of a method: it names files and stands in records
+NAME_RULE = "a method's name is made of lower case letters, digits and underscores, 64 at most, a letter first"
 PACKAGES = {"methods": "sarbench.methods", "datasets": "sarbench.datasets", "metrics": "sarbench.bench.metrics"}
 
 _added: dict[str, Path] = {}  # method plugins given by path
@@ -44,7 +50,9 @@ def add_plugin(path: str | Path) -> str:
     """Make the method in a file known under the file's name; returns the name."""
     file = Path(path).resolve()
     if not file.is_file() or file.suffix != ".py":
-        raise ContractError(f"--plugin {path}: no such Python file")
+        raise ContractError(f"--plugin {path}: no such Python file; give the path of a .py file that holds a method")
+    if not NAME.fullmatch(file.stem):
+        raise ContractError(f"--plugin {path}: {NAME_RULE}; rename the file")
     if _added.get(file.stem) == file:
         return file.stem
     if file.stem in plugins("methods"):
@@ -95,10 +103,16 @@ def find(kind: str, name: str) -> Plugin:
 
 
 def load_method(name: str) -> type[Method]:
-    """The method class of that name."""
-    from sarbench.bench.interface import Method
+    """The method class of that name; ContractError for a file that can't be imported, or holds no whole method."""
+    from sarbench.bench.interface import Card, Method
 
-    return _only_class(_import(find("methods", name)), Method)
+    module = _import(find("methods", name))
+    cls = _only_class(module, Method)
+    if not isinstance(getattr(cls, "card", None), Card):
+        raise ContractError(f"{module.__file__}: {cls.__name__} has no card; write `card = Card(...)` in the class body")
+    if inspect.isabstract(cls):
+        raise ContractError(f"{module.__file__}: {cls.__name__} lacks {', '.join(sorted(cls.__abstractmethods__))}; define it")
+    return cls
 
 
 def load_dataset(name: str) -> type[Dataset]:
@@ -119,11 +133,34 @@ def card_of(kind: str, name: str) -> Mapping[str, Any]:
     plugin = find(kind, name)
     if plugin.path is None:
         return {}
-    for node in ast.walk(ast.parse(plugin.path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_syntax_tree(plugin.path)):
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "card" for t in node.targets):
             if isinstance(node.value, ast.Call):
-                return {word.arg: ast.literal_eval(word.value) for word in node.value.keywords if word.arg}
+                try:
+                    return {word.arg: ast.literal_eval(word.value) for word in node.value.keywords if word.arg}
+                except ValueError:  # a value that is no literal
+                    return {}
     return {}
+
+
+def docstring_of(kind: str, name: str) -> str:
+    """A plugin's module docstring, read without importing it; empty if that can't be done."""
+    path = find(kind, name).path
+    return (path and ast.get_docstring(_syntax_tree(path))) or ""
+
+
+@contextmanager
+def blaming(name: str) -> Iterator[None]:
+    """Whatever a method's own code raises becomes one ContractError that names its file, line and words; the rest passes."""
+    try:
+        yield
+    except ContractError:
+        raise
+    except Exception as error:
+        told = _told(error, sources_of(name))
+        if told:
+            raise ContractError(told) from error
+        raise
 
 
 def sources_of(name: str) -> list[Path]:
@@ -144,7 +181,7 @@ def sources_of(name: str) -> list[Path]:
 def _imported_files(file: Path) -> list[Path]:
     """The files under `methods/` that a file imports, from its syntax tree."""
     modules: list[str] = []
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(_syntax_tree(file)):
         if isinstance(node, ast.Import):
             modules += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -154,17 +191,47 @@ def _imported_files(file: Path) -> list[Path]:
     return [f for f in files if f.is_file()]
 
 
+def _syntax_tree(file: Path) -> ast.Module:
+    try:
+        return ast.parse(file.read_bytes(), str(file))
+    except (SyntaxError, ValueError, OSError) as error:
+        raise ContractError(f"{_told(error, [file]) or f'{file}: {error}'}; correct the file, or leave it out") from error
+
+
+def _told(error: Exception, files: Collection[Path]) -> str:
+    """An error in one line that begins with the place in these files where it arose, then the calls in them; or nothing."""
+    words = f"{type(error).__name__}: {error}".strip()
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}: {type(error).__name__}: {error.msg}"
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) in files]
+    calls = "".join(f"\n    line {frame.lineno}, in {frame.name}: {frame.line}" for frame in own)
+    return f"{own[-1].filename}, line {own[-1].lineno}: {words}{calls}" if own else ""
+
+
 @cache
 def _import(plugin: Plugin) -> ModuleType:
-    if plugin.module:
-        return importlib.import_module(plugin.module)
+    try:
+        return importlib.import_module(plugin.module) if plugin.module else _import_file(plugin)
+    except ContractError:
+        raise
+    except Exception as error:
+        where = str(plugin.path or plugin.module)
+        told = _told(error, [plugin.path] if plugin.path else []) or f"{where}: {type(error).__name__}: {error}"
+        raise ContractError(f"{where} can't be imported; correct it, or leave it out:\n  {told}") from error
+
+
+def _import_file(plugin: Plugin) -> ModuleType:
     assert plugin.path is not None
     name = f"sarbench_plugin_{plugin.name}"
     spec = importlib.util.spec_from_file_location(name, plugin.path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look a class's module up by name
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 
@@ -176,5 +243,5 @@ def _only_class(module: ModuleType, base: type) -> Any:
     ]
     if len(classes) != 1:
         found = ", ".join(c.__name__ for c in classes) or "none"
-        raise ContractError(f"{module.__file__}: expected one subclass of {base.__name__}, found {found}")
+        raise ContractError(f"{module.__file__}: expected one subclass of {base.__name__} in a file, found {found}")
     return classes[0]

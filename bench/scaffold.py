@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 
 from sarbench.bench import registry
@@ -98,8 +97,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def command(args: argparse.Namespace) -> int:
     """Write NAME.py and test_NAME.py; ContractError for a bad or taken name, or a file that is there already."""
     name: str = args.name
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise ContractError(f"{name!r} is no method name; use lower case letters, digits and underscores")
+    if not registry.NAME.fullmatch(name):
+        raise ContractError(f"{name!r} is no method name: {registry.NAME_RULE}")
     if name in registry.names("methods"):
         raise ContractError(f"the method name {name!r} is taken; choose another")
     words = {

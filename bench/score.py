@@ -289,4 +289,6 @@ def command(args: argparse.Namespace) -> int:
     ]
     scores = score_folders(args.translated, args.reference, names)
     print(json.dumps(scores.to_json(), indent=1, allow_nan=False) if args.json else scores.table())
+    if not scores.columns:
+        print(f"sarbench score: nothing was measured: {'; '.join(scores.reasons().values())}", file=sys.stderr)
     return 0 if scores.columns else 1

@@ -8,11 +8,22 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from sarbench.bench.errors import ContractError
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Turn what the system refuses while a file is written into ContractError naming the file."""
+    try:
+        yield
+    except OSError as error:
+        raise ContractError(
+            f"can't write {path}: {reason_of(error)}; nothing was written, run the same command again"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -21,25 +32,59 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
 
     A full disk or a missing permission raises ContractError naming the file; nothing half-written stays behind.
     """
-    handle, name = -1, ""
-    try:
+    with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException as error:
-        if name:
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(name)
-        if isinstance(error, OSError):
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            reason = "the disk is full; free some space" if full else error
-            raise ContractError(f"can't write {path}: {reason}; nothing was written, run the same command again") from error
-        raise
+            raise
+
+
+def reason_of(error: OSError) -> str:
+    """Why the system refused, in words that say what to do where that is known."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full; free some space"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{error.strerror}; choose a folder that you may write to"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return f"{error.filename} is a file, not a folder; choose another folder"
+    return str(error)
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write files of which the last vouches for the others.
+
+    All are on the disk before the first takes its place, so a full disk leaves the old ones as they were; from a process
+    that is killed in between, the last one is absent, never beside others than its own.
+    """
+    paths = list(files)
+    with contextlib.ExitStack() as places:
+        for path in reversed(paths):  # left in the opposite order, so the last one takes its place last
+            file = places.enter_context(atomic(path))
+            file.write(files[path])
+            file.flush()
+            os.fsync(file.fileno())
+        paths[-1].unlink(missing_ok=True)
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Make a folder, and raise ContractError where no file can be written into it."""
+    write_bytes(folder / ".writable", b"\0" * 4096)
+    (folder / ".writable").unlink(missing_ok=True)
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what a killed process was writing into a folder; for the one process that writes there."""
+    for path in folder.rglob(".*.part"):
+        path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -53,19 +98,28 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def json_bytes(value: Any) -> bytes:
+    """JSON as it stands in files: sorted keys, indented, no NaN or infinity, a line feed at the end."""
+    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically: sorted keys, no NaN or infinity."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    """Write JSON atomically."""
+    write_bytes(path, json_bytes(value))
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; ContractError naming it where it is missing or broken."""
+def read_json(path: Path, *keys: str) -> Any:
+    """Read a JSON file; ContractError naming it where it is missing or broken, or is no object that has these keys."""
     try:
-        return json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise ContractError(f"{path} does not exist") from error
     except (ValueError, OSError, RecursionError) as error:
         raise ContractError(f"{path} is not readable JSON ({error}); delete it and run again") from error
+    missing = [key for key in keys if not isinstance(value, dict) or key not in value]
+    if missing:
+        raise ContractError(f"{path} lacks {', '.join(missing)}; delete it and run again")
+    return value
 
 
 def digest(*parts: bytes | str) -> str:

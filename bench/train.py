@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,8 +27,9 @@ from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import Batch, Method, Optimizer, key
 from sarbench.bench.loader import Steps, step_batches
 from sarbench.bench.progress import Progress
-from sarbench.bench.storage import write_bytes
+from sarbench.bench.storage import naming, write_bytes
 
+NO_TURN = "{title}: training_step gives no turns; let it yield a player and its losses"
 LOG_ROWS = 500  # rows of log.jsonl that a whole run writes, about
 
 
@@ -45,10 +47,19 @@ class Hardware:
 
     @staticmethod
     def choose(device: str | None = None, **changes: Any) -> Hardware:
-        """The defaults for a device: on a GPU bfloat16, channels last and worker processes; plain float32 on a CPU."""
+        """The defaults for a device: on a GPU bfloat16, channels last and worker processes; plain float32 on a CPU.
+
+        Raises ContractError for a device that this machine has not, and for a negative number of workers.
+        """
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+            raise ContractError(f"--device {device}: choose from cpu, cuda, cuda:N")
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ContractError(f"--device {device}: this machine has no CUDA device that torch can use; say --device cpu")
+        if device.startswith("cuda:") and int(device[5:]) >= torch.cuda.device_count():
+            raise ContractError(f"--device {device}: this machine has {torch.cuda.device_count()} CUDA devices, counted from 0")
+        if changes.get("workers", 0) < 0:
+            raise ContractError(f"--workers {changes['workers']}: give 0 or more")
         gpu = {"precision": "bfloat16", "channels_last": True, "workers": min(8, os.cpu_count() or 1)}
         return Hardware(device, **{**(gpu if device.startswith("cuda") else {}), **changes})
 
@@ -108,6 +119,8 @@ class Game:
         torch.manual_seed(key(seed, "step", step, ranks.rank()))
         parts = batch.parts(self.hardware.accumulate) if self.hardware.accumulate > 1 else [batch]
         games = [self.method.training_step(part, progress) for part in parts]
+        if not isinstance(games[0], Iterator):
+            raise ContractError(NO_TURN.format(title=self.method.card.title))
         seen: dict[str, Tensor] = {}
         while True:
             turns = [self._turn(game, len(games)) for game in games]
@@ -118,6 +131,8 @@ class Game:
                 for term, value in losses.items():
                     label = f"{name}.{term}"
                     seen[label] = seen.get(label, 0) + value.detach().float() / len(games)
+        if not seen:
+            raise ContractError(NO_TURN.format(title=self.method.card.title))
         return seen
 
     def _turn(self, game: Iterator[tuple[str, dict[str, Tensor]]], share: int) -> tuple[str, dict[str, Tensor]] | None:
@@ -126,14 +141,33 @@ class Game:
             turn = next(game, None)
         if turn is None:
             return None
+        name, losses = self._checked(turn)
+        total = sum(loss.float() for loss in losses.values()) / share
+        try:
+            total.backward(inputs=self.parameters[name])  # type: ignore[union-attr]
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise ContractError(
+                f"{self.method.card.title}: the losses of the player {name!r} ({', '.join(losses)}) have no gradient: {error}"
+            ) from error
+        return name, losses
+
+    def _checked(self, turn: Any) -> tuple[str, dict[str, Tensor]]:
+        """What a method yielded, held to the contract: a player's name and its losses, one number each."""
+        title = self.method.card.title
+        if not (isinstance(turn, tuple) and len(turn) == 2 and isinstance(turn[1], Mapping)):
+            raise ContractError(f"{title}: training_step yielded {type(turn).__name__}; yield a player and its losses by name")
         name, losses = turn
         if name not in self.players:
-            raise ContractError(f"training_step yielded the player {name!r}; players() has {', '.join(self.players)}")
+            raise ContractError(f"{title}: training_step yielded the player {name!r}; players() has {', '.join(self.players)}")
         if not losses:
-            raise ContractError(f"training_step yielded no losses for the player {name!r}")
-        total = sum(loss.float() for loss in losses.values()) / share
-        total.backward(inputs=self.parameters[name])  # type: ignore[union-attr]
-        return name, losses
+            raise ContractError(f"{title}: training_step yielded no losses for the player {name!r}")
+        for term, loss in losses.items():
+            if not isinstance(loss, Tensor) or loss.ndim:
+                what = f"has the shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"is {type(loss).__name__}"
+                raise ContractError(f"{title}: the loss {name}.{term} {what}; give a tensor of one number, such as a mean")
+        return name, dict(losses)
 
     def _move(self, name: str, progress: float, step: int) -> None:
         """All-reduce the player's gradients once, clip, step, and average."""
@@ -301,29 +335,32 @@ class Log:
         from torch.utils.tensorboard import SummaryWriter
 
         self.path = folder / "log.jsonl"
-        rows = self.path.read_text().splitlines() if self.path.exists() else []
+        rows = self.path.read_text(errors="replace").splitlines() if self.path.exists() else []
         kept = [row for row in rows if _step_of(row) <= start]
         write_bytes(self.path, "".join(f"{row}\n" for row in kept).encode())
-        self.file = self.path.open("a", buffering=1)
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
+        with naming(self.path):
+            self.file = self.path.open("a", buffering=1)
+            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1)
 
     def write(self, step: int, images: int, losses: Mapping[str, float], seconds_per_step: float) -> None:
         """One row."""
         row = {"step": step, "images": images, "losses": dict(losses), "seconds_per_step": round(seconds_per_step, 6)}
-        self.file.write(json.dumps(row) + "\n")
-        for name, value in losses.items():
-            self.board.add_scalar(f"loss/{name}", value, step)
+        with naming(self.path):
+            self.file.write(json.dumps(row) + "\n")
+            for name, value in losses.items():
+                self.board.add_scalar(f"loss/{name}", value, step)
 
     def close(self) -> None:
         """Flush and close both."""
-        self.file.close()
-        self.board.close()
+        with naming(self.path):
+            self.file.close()
+            self.board.close()
 
 
 def _step_of(row: str) -> float:
     try:
-        return json.loads(row)["step"]
-    except (ValueError, KeyError):  # the last row of a killed run may be cut
+        return float(json.loads(row)["step"])
+    except (ValueError, KeyError, TypeError):  # the last row of a killed run may be cut
         return math.inf
 
 
@@ -342,7 +379,7 @@ def read_weights(path: Path, run_key: str | None = None) -> dict[str, Tensor] | 
             if run_key is not None and (file.metadata() or {}).get("run_key") != run_key:
                 return None
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise ContractError(f"{path} can't be read ({error}); delete it and run again") from error
 
 

@@ -35,15 +35,18 @@ def translate(method: Method, source: Tensor, seeds: Tensor, hardware: Hardware)
     method.eval()
     source = source.to(hardware.device, memory_format=hardware.memory_format)
     with torch.inference_mode(), hardware.autocast():
-        output = method.translate(source, seeds.to(hardware.device)).float().cpu().contiguous()
+        output = method.translate(source, seeds.to(hardware.device))
     expected = (len(source), method.target_channels, *source.shape[2:])
     title = method.card.title
+    if not isinstance(output, Tensor):
+        raise ContractError(f"{title}: translate gave {type(output).__name__}, expected a tensor of shape {expected}")
+    output = output.float().cpu().contiguous()
     if output.shape != expected:
         raise ContractError(
             f"{title} gave images of shape {tuple(output.shape)} for {tuple(source.shape)}, expected {expected}"
         )
     if not torch.isfinite(output).all():
-        raise ContractError(f"{title} gave NaN or infinite values")
+        raise ContractError(f"{title}: translate gave NaN or infinite values; look for a division by 0 or a loss that grew")
     if output.abs().max() > 1 + TOLERANCE:
         raise ContractError(f"{title} left [-1, 1]: {output.min():.4g} to {output.max():.4g}; end in tanh or clamp")
     return output.clamp(-1, 1)

@@ -109,7 +109,7 @@ FAULTS = {
 def test_a_planted_fault_is_found(tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "OVERFIT_STEPS", 60)
     promise, old, new, *more = FAULTS[fault]
-    name = "faulty_" + "".join(c if c.isalnum() else "_" for c in fault)
+    name = "faulty_" + "".join(c if c.isalnum() else "_" for c in fault.lower())
     text = HONEST
     for before, after in [(old, new), *more]:
         assert before in text

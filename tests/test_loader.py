@@ -157,7 +157,7 @@ def test_ranks_that_do_not_divide_the_batch_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "card", "message"),
     [
-        ({"crop_px": 32}, {}, "the training crop is 32x32 px, but an image has only 24x20"),
+        ({"crop_px": 32}, {}, "the training crop is 32x32 px, but 12 training images are smaller"),
         ({"crop_px": 18}, {"size_multiple": 4}, "multiples of 4 px; the track's crop is 18x18"),
         ({"crop_px": None}, {"size_multiple": 64}, "multiples of 64 px"),
     ],
@@ -170,6 +170,16 @@ def test_a_crop_that_can_not_be_is_refused(tmp_path: Path, changes: dict[str, An
 def test_without_a_crop_images_are_cut_to_what_the_method_can_take(tmp_path: Path) -> None:
     made = steps(write_pairs(tmp_path), method(size_multiple=8), crop_px=None)
     assert made[0].paired.source.shape == (4, 3, 24, 16)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_a_worker_finds_damaged_is_the_same_error_as_without_workers(workers: int) -> None:
+    class Damaged:
+        def __getitem__(self, step: int) -> None:
+            raise ContractError("a.png can't be read; replace the file")
+
+    with pytest.raises(ContractError, match=r"^a\.png can't be read; replace the file$"):
+        next(step_batches(Damaged(), 0, 2, workers))  # type: ignore[arg-type]
 
 
 def test_spawned_workers_give_the_same_batches(tmp_path: Path) -> None:

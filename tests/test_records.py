@@ -1,7 +1,9 @@
 import csv
+import errno
 import hashlib
 import json
 import math
+import os
 from dataclasses import fields
 
 import numpy as np
@@ -280,16 +282,39 @@ def test_a_run_written_again_replaces_the_old_one_and_its_picture(make_run, tmp_
     assert [item.record.scores["ssim"].value for item in store.read("synthetic.tiny")] == [pytest.approx(0.6)]
 
 
-def test_a_run_that_fails_while_writing_leaves_no_record_without_its_rows(make_run, tmp_path, monkeypatch):
+@pytest.mark.parametrize("files_written", range(3))
+def test_a_full_disk_leaves_the_record_that_was_there_with_its_rows(make_run, tmp_path, monkeypatch, files_written):
     store, old, new = Store(tmp_path), make_run(), make_run(values={"ssim": 0.6})
-    path = store.write(old.record, old.rows)
+    store.write(old.record, old.rows, b"old")
+    before = store.read("synthetic.tiny")
+    left = iter(range(files_written))
 
     def full_disk(*_):
-        raise ContractError("can't write: the disk is full")
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("sarbench.bench.records.write_json", full_disk)
+    monkeypatch.setattr("os.fsync", full_disk)
     with pytest.raises(ContractError, match="disk is full"):
-        store.write(new.record, new.rows)
+        store.write(new.record, new.rows, b"new")
+    assert store.read("synthetic.tiny") == before
+    assert sorted(file.suffix for file in tmp_path.rglob("*") if file.is_file()) == [".csv", ".jpg", ".json"]
+    assert (before[0].path.with_suffix(".jpg")).read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("replaced", range(3))
+def test_a_run_that_is_killed_while_writing_leaves_no_record_without_its_rows(make_run, tmp_path, monkeypatch, replaced):
+    store, old, new = Store(tmp_path), make_run(), make_run(values={"ssim": 0.6})
+    path = store.write(old.record, old.rows, b"old")
+    left, replace = iter(range(replaced)), os.replace
+
+    def killed(*names):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        replace(*names)
+
+    monkeypatch.setattr("os.replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.write(new.record, new.rows, b"new")
     assert not path.exists()
     assert store.read("synthetic.tiny") == []
 
