@@ -10,7 +10,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+import rasterio
 import torch
+from rasterio.transform import Affine
 
 from sarbench.bench import assets, registry, score
 from sarbench.bench.errors import ContractError
@@ -144,7 +146,8 @@ def test_all_images_that_do_not_fit_are_named_before_any_is_decoded(folders, mon
     save(folders[0] / "b" / "1.png", 0, (32, 40, 1))
     cv2.imwrite(str(folders[0] / "a2.png"), np.zeros((32, 40, 3), np.uint16))
     (folders[1] / "b" / "3.tif").unlink()
-    cv2.imwrite(str(folders[1] / "b" / "3.tif"), np.zeros((48, 36, 3), np.float32))
+    with rasterio.open(folders[1] / "b" / "3.tif", "w", "GTiff", 36, 48, 3, dtype="float32", transform=Affine.scale(2)) as file:
+        file.write(np.zeros((3, 48, 36), np.float32))
     (folders[1] / "b" / "5.tif").write_bytes(b"")
     monkeypatch.setattr("sarbench.bench.images.read_image", lambda path: pytest.fail("decoded"))
     with pytest.raises(ContractError) as caught:
