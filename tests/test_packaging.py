@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from sarbench.bench.leaderboard import check_pages
+
 ROOT = Path(__file__).parent.parent
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -48,6 +50,10 @@ def _name(requirement: str) -> str:
     for sign in (">", "=", "<", "[", ";"):
         requirement = requirement.partition(sign)[0]
     return requirement.strip().lower()
+
+
+def test_the_committed_boards_are_what_their_records_give() -> None:
+    assert check_pages(ROOT / "leaderboards") == []
 
 
 @pytest.mark.parametrize("name", ["LICENSE", "README.md", "tox.ini", ".ci/run"])
