@@ -106,6 +106,8 @@ def score_folders(
     """
     import numpy as np
 
+    from sarbench.bench.progress import Progress
+
     chosen = {name: registry.load_metric(name) for name in metrics}
     _refuse_bad_request(chosen, reference, batch_size)
     folders = {"translated": translated} if reference is None else {"translated": translated, "reference": reference}
@@ -117,14 +119,14 @@ def score_folders(
     measured = {name: metric for name, metric in chosen.items() if name not in unmeasured}
     columns = {name: np.full(len(names), np.nan) for name in measured}
     plan = _batches(headers, batch_size) if measured else []
-    with _bar(len(names) if measured else 0, progress) as bar:
+    with Progress("score", len(names), unit="images", quiet=not (progress and measured)) as bar:
         for rows, images in _decoded(files, plan, peak):
             for name, metric in measured.items():
                 try:
                     columns[name][rows] = metric.rows(*(images[side] for side in metric.reads))
                 except ContractError as error:
                     raise ContractError(f"{_some([str(files['translated'][i]) for i in rows])}: {error}") from error
-            bar.update(len(rows))
+            bar.advance(len(rows))
     signatures = {name: signature(metric, first.channels, peak) for name, metric in chosen.items()}
     return Scores(tuple(names), columns, signatures, unmeasured)
 
@@ -243,21 +245,6 @@ def _decoded(
             yield rows, {side: ImageBatch(np.stack([f.result() for f in parts]), peak) for side, parts in futures.items()}
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _bar(total: int, progress: bool) -> Any:
-    from tqdm import tqdm
-
-    terminal = sys.stderr.isatty()
-    return tqdm(
-        total=total,
-        desc="score",
-        unit="image",
-        file=sys.stderr,
-        disable=not (progress and total),
-        ascii=None if terminal else True,
-        mininterval=0.1 if terminal else 10,  # a log file gets a line now and then
-    )
 
 
 def _json_number(value: float) -> float | str | None:

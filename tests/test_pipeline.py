@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sarbench.bench import pipeline
+from sarbench.bench import cli, pipeline
 from sarbench.bench.images import find_images, read_image
 from sarbench.bench.pipeline import Bench
 from sarbench.bench.protocols import track
@@ -123,6 +123,17 @@ def test_honeypots_are_made_from_the_targets(tmp_path: Path) -> None:
     assert list(made) == list(target)
     for name in made:
         assert abs(read_image(made[name]).mean() - read_image(target[name]).mean()) < 2
+
+
+def test_a_trained_run_translates_a_folder_as_the_benchmark_did(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path)
+    bench.run("pix2pix", 0)
+    run = bench.folder / "pix2pix/0"
+    assert cli.main(["translate", str(run), str(tmp_path / "blobs/test/sar"), str(tmp_path / "out"), "--device", "cpu"]) == 0
+    there, here = find_images(run / "translated" / "test"), find_images(tmp_path / "out")
+    assert list(here) == list(there)
+    for name, file in here.items():
+        assert np.abs(read_image(file).astype(int) - read_image(there[name])).max() <= 1
 
 
 def command(root: Path, *words: str) -> list[str]:
