@@ -14,7 +14,7 @@ G turn:  adversarial.generator(self.D(fake), "bce")
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Kind = Literal["bce", "least_squares", "hinge"]
-Logits = Tensor | Sequence[Tensor]
+Logits: TypeAlias = Tensor | Sequence[Tensor]
 
 REAL: dict[Kind, Callable[[Tensor], Tensor]] = {
     "bce": lambda d: F.softplus(-d),  # -log sigmoid(d)
