@@ -57,11 +57,11 @@ def command(args: argparse.Namespace) -> int:
         method.load_state_dict(state)
     except RuntimeError as error:
         raise ContractError(f"the weights in {args.run} are not of today's {described['method']}; train it again") from error
-    scale = args.source_range or described["options"].get("source_range")
+    limits = args.source_range or described["options"].get("source_range")
     problems = []
     for file in files.values():
         try:
-            _read(file, described, scale)
+            _read(file, described, limits)
         except ContractError as error:
             problems.append(str(error))
     if problems:
@@ -72,7 +72,7 @@ def command(args: argparse.Namespace) -> int:
         Progress(f"translate with {described['method']}", len(files), unit="images") as progress,
     ):
         for name, file in files.items():
-            source = torch.from_numpy(_read(file, described, scale))[None]
+            source = torch.from_numpy(_read(file, described, limits))[None]
             seeds = torch.tensor([key(args.seed, "translate", name)])
             output = quantise(translate_padded(method, source, seeds, hardware)[0].numpy()).transpose(1, 2, 0)
             where = read_georeference(file)
@@ -83,32 +83,31 @@ def command(args: argparse.Namespace) -> int:
     return 0
 
 
-def _read(file: Path, described: dict[str, Any], scale: str | None) -> Any:
+def _read(file: Path, described: dict[str, Any], limits: str | None) -> Any:
     """One image as the run's method takes it: float32 in [-1, 1], (C, H, W)."""
     import numpy as np
 
-    from sarbench.bench.images import read_image
+    from sarbench.bench.images import read_image, scale
 
     pixels = read_image(file)
-    low, high = _range(file, str(pixels.dtype), scale)
+    low, high = _range(file, str(pixels.dtype), limits)
     wanted = described["source_channels"]
     if pixels.shape[2] == 1 and described["options"].get("channels") == "repeat":
         pixels = pixels.repeat(wanted, axis=2)
     if pixels.shape[2] != wanted:
         raise ContractError(f"{file} has {pixels.shape[2]} channels; this run takes {wanted}")
-    scaled = (np.clip(pixels.astype(np.float64), low, high) - low) / (high - low) * 2.0 - 1.0
-    return np.ascontiguousarray(scaled.transpose(2, 0, 1).astype(np.float32))
+    return np.ascontiguousarray(scale(pixels, low, high).transpose(2, 0, 1))
 
 
-def _range(file: Path, dtype: str, scale: str | None) -> tuple[float, float]:
-    if scale is None:
+def _range(file: Path, dtype: str, limits: str | None) -> tuple[float, float]:
+    if limits is None:
         if dtype != "uint8":
             raise ContractError(f"{file} holds {dtype} values; say which become -1 and 1, such as --source-range -25,0")
         return 0.0, 255.0
     try:
-        low, high = (float(word) for word in scale.split(","))
+        low, high = (float(word) for word in limits.split(","))
     except ValueError as error:
-        raise ContractError(f"--source-range {scale}: write two numbers, such as -25,0") from error
+        raise ContractError(f"--source-range {limits}: write two numbers, such as -25,0") from error
     if not low < high:
-        raise ContractError(f"--source-range {scale}: the first number must be the smaller")
+        raise ContractError(f"--source-range {limits}: the first number must be the smaller")
     return low, high

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from PIL import Image
 
 from sarbench.bench.errors import ContractError
@@ -102,6 +102,11 @@ def read_georeference(path: Path) -> Georeference | None:
             return None
         a, b, c, d, e, f = tuple(file.transform)[:6]
         return Georeference(file.crs.to_wkt(), (a, b, c, d, e, f))
+
+
+def scale(values: Shaped[np.ndarray, "..."], low: float, high: float) -> Float[np.ndarray, "..."]:
+    """Values clipped to [low, high], then to [-1, 1]; in float64 until the end, so that 8 bits come back exactly."""
+    return ((np.clip(values.astype(np.float64), low, high) - low) / (high - low) * 2.0 - 1.0).astype(np.float32)
 
 
 def quantise(images: Float[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:

@@ -27,7 +27,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 from jaxtyping import Float
 
-from sarbench.bench.images import SUFFIXES, TIFF, find_images, read_georeference, read_header, read_image
+from sarbench.bench.images import SUFFIXES, TIFF, find_images, read_georeference, read_header, read_image, scale
 from sarbench.bench.interface import ContractError, Dataset, DatasetCard, Georeference, Sample, key
 
 FOLDERS = (("source", "target"), ("sar", "opt"), ("sar", "optical"), ("s1", "s2"), ("A", "B"))
@@ -93,7 +93,7 @@ class Side:
         low, high = self.range or (0.0, 255.0)
         chosen = chosen.transpose(2, 0, 1)
         # 8 bits are 256 values: look them up
-        scaled = _scaled(np.arange(256), low, high)[chosen] if chosen.dtype == np.uint8 else _scaled(chosen, low, high)
+        scaled = scale(np.arange(256), low, high)[chosen] if chosen.dtype == np.uint8 else scale(chosen, low, high)
         return np.ascontiguousarray(scaled)
 
     def select(self, path: Path, pixels: np.ndarray) -> np.ndarray:
@@ -109,11 +109,6 @@ class Side:
         if max(self.bands) > found:
             raise ContractError(f"{path} has {found} bands; {self.name}_bands asks for band {max(self.bands)}")
         return pixels[:, :, [band - 1 for band in self.bands]]
-
-
-def _scaled(values: np.ndarray, low: float, high: float) -> Float[np.ndarray, "..."]:
-    """Values clipped to [low, high], then to [-1, 1]; in float64 until the end, so that 8 bits come back exactly."""
-    return ((np.clip(values.astype(np.float64), low, high) - low) / (high - low) * 2.0 - 1.0).astype(np.float32)
 
 
 class PairsFolder(Dataset):
