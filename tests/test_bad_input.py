@@ -771,7 +771,7 @@ def score_an_image_of_another_size(root: Path) -> list[str]:
 
 @bad(r"a_test0\.tif holds float32, whose range is unknown; save it as 8 or 16 bits")
 def score_a_float_image(root: Path) -> list[str]:
-    tiff(f"{OLD_RUN}/translated/test/a_test0.tif", np.zeros((64, 64, 3), np.float32))
+    tiff(f"{OLD_RUN}/translated/test/a_test0.tif", np.zeros((64, 64), np.float32))
     return SCORE
 
 
