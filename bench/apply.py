@@ -76,8 +76,7 @@ def command(args: argparse.Namespace) -> int:
             seeds = torch.tensor([key(args.seed, "translate", name)])
             output = quantise(translate_padded(method, source, seeds, hardware)[0].numpy()).transpose(1, 2, 0)
             where = read_georeference(file)
-            suffix = ".png" if where is None and output.shape[2] in (1, 3) else ".tif"
-            write_image(args.out / f"{name}{suffix}", np.ascontiguousarray(output), where)
+            write_image(args.out / (name + lossless_suffix(output.shape[2], where)), np.ascontiguousarray(output), where)
             progress.advance()
     print(f"{len(files)} images in {args.out}")
     return 0

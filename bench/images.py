@@ -60,12 +60,6 @@ def find_images(folder: Path) -> dict[str, Path]:
     return found
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Height and width in px, from the header alone."""
-    header = read_header(path)
-    return header.height, header.width
-
-
 def read_header(path: Path) -> Header:
     """Shape, dtype and nodata value, from the header alone; ContractError as for `read_image`."""
     with _naming(path):
@@ -112,6 +106,11 @@ def scale(values: Shaped[np.ndarray, "..."], low: float, high: float) -> Float[n
 def quantise(images: Float[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
     """[-1, 1] to 8 bits, once: round half to even of 255 (x + 1) / 2."""
     return np.rint((np.clip(images.astype(np.float64), -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
+
+
+def lossless_suffix(channels: int, georeference: Georeference | None = None) -> str:
+    """The file type that holds an image whole: GeoTIFF where it has a place, or more bands than PNG can hold."""
+    return ".png" if georeference is None and channels in (1, 3) else ".tif"
 
 
 def write_image(path: Path, pixels: UInt8[np.ndarray, "H W C"], georeference: Georeference | None = None) -> None:

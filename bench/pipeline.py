@@ -26,7 +26,7 @@ from sarbench.bench import leaderboard, ranks, registry, strip
 from sarbench.bench.cost import device_name, peak_memory_bytes, translation_cost
 from sarbench.bench.errors import ContractError
 from sarbench.bench.honeypots import HONEYPOTS
-from sarbench.bench.images import find_images, quantise, read_image, write_image
+from sarbench.bench.images import find_images, lossless_suffix, quantise, read_image, write_image
 from sarbench.bench.interface import Method, key
 from sarbench.bench.loader import Material, Steps, all_pairs, centre_crop, load, refuse_smaller
 from sarbench.bench.options import Request, refuse_uneven_batch
@@ -127,7 +127,7 @@ class Bench:
             sample = material.images[sample_id]
             for name, image in (("source", sample.source), ("target", sample.target)):
                 pixels = quantise(centre_crop(image, self.track.size.test_crop_px)).transpose(1, 2, 0)
-                write_image(root / name / (sample_id + (".png" if pixels.shape[2] in (1, 3) else ".tif")), pixels)
+                write_image(root / name / (sample_id + lossless_suffix(pixels.shape[2])), pixels)
         write_json(root / "stage.json", stage)
 
     # --- A method ---
@@ -137,8 +137,7 @@ class Bench:
         cls = registry.load_method(name)
         torch.manual_seed(key(seed, "init"))
         dataset = self.material.dataset
-        with registry.blaming(name):
-            method = cls(cls.presets[self.track.preset], dataset.source_channels, dataset.target_channels)
+        method = cls(cls.presets[self.track.preset], dataset.source_channels, dataset.target_channels)
         return self.hardware.prepare(method)
 
     def steps(self, method: Method, seed: int) -> Steps:

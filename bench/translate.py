@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from sarbench.bench import ranks
 from sarbench.bench.errors import ContractError
-from sarbench.bench.images import quantise, write_image
-from sarbench.bench.interface import Dataset, Method, key
+from sarbench.bench.images import lossless_suffix, quantise, write_image
+from sarbench.bench.interface import Method, key
 from sarbench.bench.loader import Images, centre_crop, crop_corner
 from sarbench.bench.progress import Progress
 from sarbench.bench.storage import read_json, write_json
@@ -75,11 +75,6 @@ class Translated:
     seconds: float
 
 
-def image_name(dataset: Dataset, sample_id: str) -> str:
-    """The file name of a translated image: GeoTIFF where the source is georeferenced, PNG elsewhere."""
-    return sample_id + (".png" if dataset.georeference(sample_id) is None else ".tif")
-
-
 def translate_split(
     method: Method,
     images: Images,
@@ -100,7 +95,8 @@ def translate_split(
     if ranks.rank() == 0 and not (state.exists() and read_json(state) == {"run_key": run_key}):
         shutil.rmtree(folder, ignore_errors=True)
         write_json(state, {"run_key": run_key})
-    names = {sample_id: folder / image_name(images.dataset, sample_id) for sample_id in ids}
+    places = {sample_id: images.dataset.georeference(sample_id) for sample_id in ids}
+    names = {i: folder / (i + lossless_suffix(method.target_channels, where)) for i, where in places.items()}
     ranks.barrier()
     mine = ids[ranks.rank() :: ranks.count()]
     left = [sample_id for sample_id in mine if not names[sample_id].exists()]
@@ -115,7 +111,7 @@ def translate_split(
             output = translate_padded(method, batch, filled, hardware)[: len(group)]
             seconds += time.perf_counter() - began
             for (sample_id, _), image in zip(group, output.numpy(), strict=True):
-                where = images.dataset.georeference(sample_id)
+                where = places[sample_id]
                 if where is not None:
                     where = where.moved(*crop_corner(images[sample_id].source.shape[1:], crop_px))
                 write_image(names[sample_id], quantise(image).transpose(1, 2, 0), where)

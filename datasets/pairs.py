@@ -20,7 +20,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -169,16 +169,6 @@ class PairsFolder(Dataset):
         if self._repeats:
             source = np.repeat(source, self.target_channels, axis=0)
         return Sample(source, self._target.scale(pair.target, right))
-
-    def verify(self, ids: Iterable[str]) -> list[str]:
-        """Decode these samples; what is wrong, one message a bad sample."""
-        messages = []
-        for sample_id in ids:
-            try:
-                self.read(sample_id)
-            except ContractError as error:
-                messages.append(str(error))
-        return messages
 
     def scene(self, sample_id: str) -> str | None:
         """The scene by the option `scene` or the manifest; None where neither says one."""

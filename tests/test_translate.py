@@ -123,6 +123,15 @@ def test_a_georeferenced_source_gives_a_geotiff_of_the_crops_place(tmp_path: Pat
         assert (file.height, file.width, file.count) == (8, 8, 3)
 
 
+def test_more_bands_than_a_png_holds_are_written_as_tiff(tmp_path: Path) -> None:
+    class Four(Add):
+        def translate(self, source: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
+            return source[:, :1].expand(-1, 4, -1, -1)
+
+    split(tmp_path, Four(None, 3, 4))
+    assert read_image(tmp_path / "test/00.tif").shape == (24, 16, 4)
+
+
 @pytest.mark.parametrize(
     ("output", "message"),
     [
