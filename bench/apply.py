@@ -28,7 +28,7 @@ def command(args: argparse.Namespace) -> int:
     import numpy as np
     import torch
 
-    from sarbench.bench.images import SUFFIXES, find_images, quantise, read_georeference, write_image
+    from sarbench.bench.images import SUFFIXES, find_images, lossless_suffix, quantise, read_georeference, write_image
     from sarbench.bench.interface import key
     from sarbench.bench.progress import Progress
     from sarbench.bench.storage import read_json, refuse_unwritable
