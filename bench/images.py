@@ -7,14 +7,14 @@ import io
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, Integer, Shaped, UInt8
 from PIL import Image
 
 from sarbench.bench.errors import ContractError
@@ -33,6 +33,16 @@ PNG_END = b"\x00\x00\x00\x00IEND\xaeB\x60\x82"
 JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
 
 _filters = threading.Lock()  # warning filters belong to the process, not to the thread
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of an image, in px from its top left corner."""
+
+    top: int
+    left: int
+    height: int
+    width: int
 
 
 @dataclass(frozen=True)
@@ -70,21 +80,50 @@ def read_header(path: Path) -> Header:
             return _raster_header(path, image)
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Decode a whole image: (H, W, C) in the file's own dtype, such as uint8, uint16, int16 or float32.
+def read_image(path: Path, *, bands: Sequence[int] | None = None, window: Window | None = None) -> np.ndarray:
+    """Decode an image: (H, W, C) in the file's own dtype, such as uint8, uint16, int16 or float32.
+
+    `bands` counts from 1 (None: all); of a TIFF, only what lies in `window` is decoded (None: the whole image).
 
     Palettes become RGB. An alpha channel of a PNG is refused, since what lies below it is not defined; in a GeoTIFF every
     band counts as a channel (writers call the fourth of any four bands alpha), and scale and offset tags are not applied.
-    Raises ContractError naming the file for one that is missing, truncated, not an image, too large, or not finite.
-    A flipped bit is found in PNG and in compressed TIFF; JPEG and raw TIFF have no checksum.
+    Raises ContractError naming the file for one that is missing, truncated, not an image, too large, or not finite, and
+    for bands and windows that it does not have. A flipped bit is found in PNG and in compressed TIFF; JPEG and raw TIFF
+    have no checksum.
     """
     with _naming(path):
-        pixels = _read_tiff(path) if path.suffix.lower() in TIFF else _read_raster(path)
+        if path.suffix.lower() in TIFF:
+            pixels = _read_tiff(path, bands, window)
+        else:
+            pixels = _read_raster(path)
+            _refuse_outside(path, pixels.shape, bands, window)
+            pixels = _cut(pixels, window)
+            if bands is not None:
+                pixels = pixels[:, :, [band - 1 for band in bands]]
     if pixels.dtype.kind == "f":
         bad = int(pixels.size - np.isfinite(pixels).sum())
         if bad:
             raise ContractError(f"{path}: {bad} of {pixels.size} values are NaN or infinite; {REMEDY}")
     return pixels
+
+
+def read_labels(path: Path, window: Window | None = None) -> Integer[np.ndarray, "H W"]:
+    """A class map in its own integer type: one band, or a palette image's positions in its palette.
+
+    Raises ContractError as `read_image`, and for more than one band or a map that is not of whole numbers.
+    """
+    with _naming(path):
+        if path.suffix.lower() == ".png":
+            with path.open("rb") as stream, _open_raster(stream) as image:
+                if image.mode == "P":
+                    image.load()
+                    labels = np.asarray(image)
+                    _refuse_outside(path, (*labels.shape, 1), None, window)
+                    return _cut(labels, window)
+    pixels = read_image(path, window=window)
+    if pixels.shape[2] != 1 or pixels.dtype.kind not in "ui":
+        raise ContractError(f"{path} is no class map: {pixels.shape[2]} bands of {pixels.dtype}, expected 1 of whole numbers")
+    return pixels[:, :, 0]
 
 
 def read_georeference(path: Path) -> Georeference | None:
@@ -204,18 +243,39 @@ def _tiff_header(path: Path, file: DatasetReader) -> Header:
     return Header(file.height, file.width, file.count, file.dtypes[0], file.nodata)
 
 
-def _read_tiff(path: Path) -> np.ndarray:
+def _read_tiff(path: Path, bands: Sequence[int] | None, window: Window | None) -> np.ndarray:
     from rasterio.enums import ColorInterp
+    from rasterio.windows import Window as Rectangle
 
     with _open_tiff(path) as file:
         _tiff_header(path, file)
+        palette = file.colorinterp[0] == ColorInterp.palette
+        _refuse_outside(path, (file.height, file.width, 3 if palette else file.count), bands, window)
         _refuse_missing_blocks(path, file)
-        pixels = np.ascontiguousarray(file.read().transpose(1, 2, 0))
-        if file.colorinterp[0] == ColorInterp.palette:
+        part = Rectangle(window.left, window.top, window.width, window.height) if window else None
+        pixels = file.read(None if bands is None or palette else list(bands), window=part).transpose(1, 2, 0)
+        if palette:
             colours = file.colormap(1)
             table = np.array([colours.get(i, (0, 0, 0))[:3] for i in range(max(colours) + 1)], np.uint8)
-            pixels = table[pixels[:, :, 0]]
+            pixels = table[pixels[:, :, 0]][:, :, [band - 1 for band in bands or (1, 2, 3)]]
+        return np.ascontiguousarray(pixels)
+
+
+def _cut(pixels: np.ndarray, window: Window | None) -> np.ndarray:
+    if window is None:
         return pixels
+    return pixels[window.top : window.top + window.height, window.left : window.left + window.width]
+
+
+def _refuse_outside(path: Path, shape: Sequence[int], bands: Sequence[int] | None, window: Window | None) -> None:
+    """Raise ContractError for bands or a window that an image (H, W, C) does not have."""
+    height, width, channels = shape
+    if bands is not None and not all(1 <= band <= channels for band in bands):
+        raise ContractError(f"{path} has {channels} bands; asked for {', '.join(map(str, bands))}")
+    if window is not None and not (
+        window.top >= 0 and window.left >= 0 and window.top + window.height <= height and window.left + window.width <= width
+    ):
+        raise ContractError(f"{path} has {height}x{width} px; the window {window} leaves it")
 
 
 def _refuse_missing_blocks(path: Path, file: DatasetReader) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -343,15 +343,43 @@ class DatasetCard:
     group: str | None  # what a scene is: the unit that a split must not cut; None: unverified split
     licence: str
     reference: str  # DOI or URL
+    paired: bool = True  # False: two domains whose images do not correspond
+    gsd_m: float | None = None  # ground sample distance; None: unknown, or no remote sensing
+    get: str = ""  # how to get the data, in one sentence; empty: made by code
+
+
+BOTH = ("source", "target")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One pair as a dataset gives it: float32 in [-1, 1], (C, H, W), finite."""
+    """What a dataset gives for one id: images float32 in [-1, 1], (C, H, W), finite; `aux` by name, on the same grid.
 
-    source: Float[np.ndarray, "C_source H W"]
-    target: Float[np.ndarray, "C_target H W"]
+    A sample of an unpaired dataset has one image of the two; reading the other raises.
+    """
+
+    _source: Float[np.ndarray, "C_source H W"] | None = None
+    _target: Float[np.ndarray, "C_target H W"] | None = None
     aux: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def source(self) -> Float[np.ndarray, "C_source H W"]:
+        """The image of the source domain."""
+        if self._source is None:
+            raise ContractError("this sample has no source image: it was not asked for, or belongs to the target domain")
+        return self._source
+
+    @property
+    def target(self) -> Float[np.ndarray, "C_target H W"]:
+        """The image of the target domain."""
+        if self._target is None:
+            raise ContractError("this sample has no target image: it was not asked for, or belongs to the source domain")
+        return self._target
+
+    def parts(self) -> dict[str, np.ndarray]:
+        """Every array that is there, by name."""
+        images = {"source": self._source, "target": self._target}
+        return {**{name: image for name, image in images.items() if image is not None}, **self.aux}
 
 
 @dataclass(frozen=True)
@@ -377,6 +405,8 @@ class Dataset(ABC):
     card: ClassVar[DatasetCard]
     source_channels: int
     target_channels: int
+    aux: tuple[str, ...] = ()  # what can be read beside the images, such as "labels", "change", "nir"
+    classes: tuple[str, ...] = ()  # the names behind the values 0, 1, ... of "labels"; 255 is "not labelled"
 
     def __init__(self, root: Path | None = None, **options: str) -> None:
         if options:
@@ -385,11 +415,21 @@ class Dataset(ABC):
 
     @abstractmethod
     def ids(self, split: str) -> tuple[str, ...]:
-        """The sample ids of "train" or "test": sorted, unique, disjoint between splits; a relative path without suffix."""
+        """The ids of "train" or "test": sorted, unique, disjoint between splits; a relative path without suffix.
+
+        Of an unpaired dataset, the ids of the source domain.
+        """
+
+    def target_ids(self, split: str) -> tuple[str, ...]:
+        """The ids of the target domain: those of `ids`, unless the card says that the domains are unpaired."""
+        return self.ids(split)
 
     @abstractmethod
-    def read(self, sample_id: str) -> Sample:
-        """Decode one pair. Raises ContractError naming the file, what is wrong with it and what to do."""
+    def read(self, sample_id: str, parts: Collection[str] = BOTH) -> Sample:
+        """Decode what `parts` names: "source", "target", names of `aux`; what the id does not have is left out.
+
+        Raises ContractError naming the file, what is wrong with it and what to do.
+        """
 
     def scene(self, sample_id: str) -> str | None:
         """The group that this sample belongs to; None where the grouping is not known."""
@@ -401,10 +441,10 @@ class Dataset(ABC):
 
     def size(self, sample_id: str) -> tuple[int, int]:
         """Height and width in px, without decoding where the format allows."""
-        return self.read(sample_id).source.shape[1:]  # type: ignore[return-value]
+        return next(iter(self.read(sample_id).parts().values())).shape[1:]  # type: ignore[return-value]
 
     def georeference(self, sample_id: str) -> Georeference | None:
-        """Where the source image lies, if its file says so; translations are then written as GeoTIFF."""
+        """Where the image lies, if its file says so; translations are then written as GeoTIFF."""
         return None
 
 

@@ -28,7 +28,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sarbench.bench.images import SUFFIXES, TIFF, find_images, read_georeference, read_header, read_image, scale
-from sarbench.bench.interface import ContractError, Dataset, DatasetCard, Georeference, Sample, key
+from sarbench.bench.interface import BOTH, ContractError, Dataset, DatasetCard, Georeference, Sample, key
 
 FOLDERS = (("source", "target"), ("sar", "opt"), ("sar", "optical"), ("s1", "s2"), ("A", "B"))
 MANIFEST = "pairs.csv"
@@ -149,8 +149,11 @@ class PairsFolder(Dataset):
         """The sample ids of "train" or "test", sorted."""
         return self._ids[split]
 
-    def read(self, sample_id: str) -> Sample:
-        """Decode one pair; ContractError naming the file that is unreadable or does not fit, and what to do."""
+    def read(self, sample_id: str, parts: Collection[str] = BOTH) -> Sample:
+        """Decode one pair, always both images, since they must fit together.
+
+        ContractError naming the file that is unreadable or does not fit, and what to do.
+        """
         pair = self._pairs[sample_id]
         left = read_image(pair.source)
         if pair.source == pair.target:

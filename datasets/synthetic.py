@@ -25,6 +25,7 @@ Both images lie on the 256 levels of an 8-bit product, so that last-digit differ
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -33,7 +34,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 from numpy.random import PCG64, Generator
 
-from sarbench.bench.interface import ContractError, Dataset, DatasetCard, Sample, key
+from sarbench.bench.interface import BOTH, ContractError, Dataset, DatasetCard, Sample, key
 
 CLASSES = ("water", "bare soil", "crop", "forest", "road", "building")
 WATER, SOIL, CROP, FOREST, ROAD, BUILDING = range(6)
@@ -116,7 +117,10 @@ class Synthetic(Dataset):
         """The sample ids of "train" or "test", sorted; one sample is one scene."""
         return tuple(sample_id for sample_id in self._index if sample_id.startswith(f"{split}/"))
 
-    def read(self, sample_id: str) -> Sample:
+    aux = ("labels",)
+    classes = CLASSES
+
+    def read(self, sample_id: str, parts: Collection[str] = BOTH) -> Sample:
         """Make one pair; `aux["labels"]` is the class map, (1, H, W) int64, index into CLASSES."""
         index = self._index[sample_id]
         land = landscape(self._rng(index, "land"), self.size_px)

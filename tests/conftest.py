@@ -1,6 +1,9 @@
-"""A realistic record, as a run of a small protocol would leave it."""
+"""A realistic record as a run of a small protocol would leave it, and fakes of the official dataset layouts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,3 +130,28 @@ def _run(
 def make_run():
     """The factory of `Run(record, rows)`."""
     return _run
+
+
+def dataset_maker(name: str) -> ModuleType:
+    """The module tests/data/make_NAME.py: `make(root)` writes a tiny fake of the official layout, VARIANTS are options."""
+    path = Path(__file__).parent / "data" / f"make_{name}.py"
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def fake_dataset(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a dataset's fake, made once a session and not to be changed: `shutil.copytree` it first."""
+    made: dict[str, Path] = {}
+
+    def folder(name: str) -> Path:
+        if name not in made:
+            made[name] = tmp_path_factory.mktemp(name)
+            dataset_maker(name).make(made[name])
+        return made[name]
+
+    return folder

@@ -13,11 +13,13 @@ from PIL import Image
 
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import (
+    Window,
     find_images,
     quantise,
     read_georeference,
     read_header,
     read_image,
+    read_labels,
     write_image,
 )
 from sarbench.bench.interface import Georeference
@@ -358,3 +360,38 @@ def test_real_sentinel_tiles_are_read_with_their_place():
     optical = folder / "sen1floods11_sample" / "S2" / "Spain_7370579_S2Hand.tif"
     assert read_image(optical).shape == (512, 512, 13)
     assert read_header(optical).nodata == 0
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_window_and_bands_are_what_the_whole_image_has_there(tmp_path: Path, suffix: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
+    write_image(tmp_path / f"a{suffix}", pixels)
+    read = read_image(tmp_path / f"a{suffix}", bands=(3, 1), window=Window(5, 7, 20, 10))
+    assert np.array_equal(read, pixels[5:25, 7:17][:, :, [2, 0]])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("window", [Window(0, 0, 41, 3), Window(-1, 0, 2, 2), Window(0, 28, 2, 3)])
+def test_a_window_that_leaves_the_image_is_refused(tmp_path: Path, suffix: str, window: Window) -> None:
+    write_image(tmp_path / f"a{suffix}", np.zeros((40, 30, 1), np.uint8))
+    with pytest.raises(ContractError, match="leaves it"):
+        read_image(tmp_path / f"a{suffix}", window=window)
+    with pytest.raises(ContractError, match="has 1 bands; asked for 2"):
+        read_image(tmp_path / f"a{suffix}", bands=(2,))
+
+
+def test_the_labels_of_a_palette_image_are_its_positions_not_its_colours(tmp_path: Path) -> None:
+    positions = np.random.default_rng(0).integers(0, 34, (20, 30), np.uint8)
+    image = Image.fromarray(positions, "P")
+    image.putpalette(list(np.random.default_rng(1).integers(0, 256, 768)))
+    image.save(tmp_path / "p.png")
+    assert np.array_equal(read_labels(tmp_path / "p.png"), positions)
+    assert np.array_equal(read_labels(tmp_path / "p.png", Window(1, 2, 3, 4)), positions[1:4, 2:6])
+    with pytest.raises(ContractError, match="leaves it"):
+        read_labels(tmp_path / "p.png", Window(1, 2, 30, 4))
+
+
+def test_a_colour_image_is_no_class_map(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(ContractError, match="is no class map: 3 bands"):
+        read_labels(tmp_path / "a.png")

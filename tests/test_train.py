@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ class Squares(Dataset):
     def ids(self, split: str) -> tuple[str, ...]:
         return tuple(f"{split}/{i:02d}" for i in range(10))
 
-    def read(self, sample_id: str) -> Sample:
+    def read(self, sample_id: str, parts: Collection[str] = ()) -> Sample:
         source = normal([key(sample_id)], (1, 20, 16), "squares")[0].clamp(-1, 1)
         return Sample(source.numpy(), (torch.cat([source, -source, source.square() - 1]).clamp(-1, 1)).numpy())
 

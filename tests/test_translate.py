@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class Made(Dataset):
     def ids(self, split: str) -> tuple[str, ...]:
         return tuple(f"{split}/{i:02d}" for i in range(11))
 
-    def read(self, sample_id: str) -> Sample:
+    def read(self, sample_id: str, parts: Collection[str] = ()) -> Sample:
         number = int(sample_id[-2:])
         height = 24 if number < 9 else 20
         image = np.full((3, height, 16), number / 20, np.float32)
