@@ -27,6 +27,7 @@ COMMANDS = {
     "translate": Command("translate a folder of images with a trained run", "apply"),
     "leaderboard": Command("write the boards from the records, or check that they are true", "leaderboard"),
     "check-method": Command("hold a method to every promise of the contract", "checks"),
+    "check-dataset": Command("hold a dataset to every promise of the contract", "dataset_checks"),
     "new-method": Command("write a method file and its test to start from", "scaffold"),
     "fetch": Command("download weights by their sha256; the only command that uses the network", "assets"),
 }

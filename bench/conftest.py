@@ -8,9 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from sarbench.bench.errors import ContractError
-from sarbench.bench.honeypots import HONEYPOTS
 from sarbench.bench.options import OPTIONS, Request, request
-from sarbench.bench.pipeline import Bench, board_text, describe
+from sarbench.bench.pipeline import Bench, board_text, describe, honeypots_of
 
 REQUEST = pytest.StashKey[Request]()
 BENCH = pytest.StashKey[Bench]()
@@ -46,7 +45,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     asked = _asked(metafunc.config)
     if "honeypot" in wanted:
-        metafunc.parametrize("honeypot", HONEYPOTS, ids=[f"{name}-{asked.track.slug}" for name in HONEYPOTS])
+        names = honeypots_of(asked.track)
+        metafunc.parametrize("honeypot", names, ids=[f"{name}-{asked.track.slug}" for name in names])
     else:
         runs = [(name, seed) for name in asked.methods for seed in asked.seeds]
         metafunc.parametrize("run", runs, ids=[f"{name}-{asked.track.slug}-seed{seed}" for name, seed in runs])

@@ -226,8 +226,3 @@ class FolderDataset(Dataset):
         common = sorted(scenes["train"] & scenes["test"])
         if common and self.card.group is not None and not self.keeps_official_leaks:
             raise ContractError(f"{self.root}: {len(common)} scenes are in train and in test:{listed(common)}")
-
-    @property
-    def keeps_official_leaks(self) -> bool:
-        """Does the split that was asked for cut scenes, as the published one does? Records then say "leaking"."""
-        return False

@@ -435,6 +435,11 @@ class Dataset(ABC):
         """The group that this sample belongs to; None where the grouping is not known."""
         return None
 
+    @property
+    def keeps_official_leaks(self) -> bool:
+        """Does the split that was asked for cut scenes, as the published one does? Records then say "leaking"."""
+        return False
+
     def files(self, sample_id: str) -> tuple[Path, ...]:
         """The files behind a sample; empty for a dataset made by code."""
         return ()
@@ -463,15 +468,35 @@ class ImageBatch:
 
 
 @dataclass(frozen=True)
+class Features:
+    """What a network says of one image, shared by every metric that names it: one forward an image, references kept on disk."""
+
+    name: str
+    signature: str  # network, weights, preprocessing, layer, and a version
+    width: int
+    of: Callable[[ImageBatch], Float[np.ndarray, "B D"]]  # float32; AssetMissing without the weights
+    assets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Metric:
-    """A score of one image, or of an image against its reference. One file in `bench/metrics/`, one `metric`."""
+    """A score of an image, of an image against its reference, or of two sets of images. One file in `bench/metrics/`.
+
+    The file's `metric` is the suite's own definition; `compat`, where there is one, maps the name of another convention
+    (such as "torchmetrics") to the metric that reproduces it, which is asked for as `ssim@torchmetrics`.
+    """
 
     name: str
     signature: str  # every parameter that changes the number, and a version
     unit: str
     higher_is_better: bool
-    rows: Callable[..., Float[np.ndarray, " B"]]  # (translated[, reference]) -> one value a sample; NaN: undefined
+    rows: Callable[..., Float[np.ndarray, " B"]] | None = (
+        None  # (translated[, reference]) -> one value a sample; NaN: undefined
+    )
     reads: tuple[Literal["translated", "reference"], ...] = ("translated", "reference")
+    features: Features | None = None  # of both sets, for `statistic`
+    statistic: Callable[[Float[np.ndarray, "n D"], Float[np.ndarray, "m D"]], float] | None = None  # (translated, reference)
+    ranked_from: int = 1  # samples below which a board shows the value and does not rank by it
     assets: tuple[str, ...] = ()  # weights it needs; absent weights give "not measured", never other weights
     decimals: int = 4  # shown on a board
     undefined: str = ""  # what a NaN in `rows` means

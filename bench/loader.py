@@ -1,17 +1,9 @@
-"""A track's images: verified before anything runs, identified by content, and given to training step by step.
-
-The batch of a step is a pure function of (seed, step): resuming, worker counts and rank counts change nothing.
-"""
+"""Training batches: a pure function of (seed, step), so that resuming, worker counts and rank counts change nothing."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,166 +11,11 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as StepDataset
 
 from sarbench.bench.errors import ContractError
-from sarbench.bench.interface import Batch, Dataset, Method, Pairs, Sample, key
-from sarbench.bench.protocols import Track
-from sarbench.bench.storage import digest, file_digest, read_json, value_digest, write_json
+from sarbench.bench.interface import BOTH, Batch, Method, Pairs, key
+from sarbench.bench.material import LISTED, Material, centre_crop, shuffled
+from sarbench.bench.protocols import Augmentation
 
-MEMORY_LIMIT = 2 << 30  # bytes of decoded images kept in memory
-LISTED = 50  # bad files that one error names
-
-
-# --- Verification ----------------------------------------------------------------------------------------------------
-
-
-class Images:
-    """Decoded samples by id; kept in memory up to a limit, read again beyond it."""
-
-    def __init__(self, dataset: Dataset, limit_bytes: int = MEMORY_LIMIT) -> None:
-        self.dataset = dataset
-        self.limit_bytes = self.free = limit_bytes
-        self.kept: dict[str, Sample] = {}
-
-    def __getitem__(self, sample_id: str) -> Sample:
-        sample = self.kept.get(sample_id)
-        if sample is None:
-            sample = self.dataset.read(sample_id)
-            size = sample.source.nbytes + sample.target.nbytes + sum(a.nbytes for a in sample.aux.values())
-            if size <= self.free:
-                self.kept[sample_id] = sample
-                self.free -= size
-        return sample
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What a spawned worker gets: the dataset, and an empty memory."""
-        return {"dataset": self.dataset, "limit_bytes": self.limit_bytes, "free": self.limit_bytes, "kept": {}}
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What a track's data is, whatever folder it lies in."""
-
-    content_hash: str  # of ids, split, scenes and decoded arrays
-    scenes_train: int | None  # None: the grouping is not known
-    scenes_test: int | None
-
-    @property
-    def split(self) -> str:
-        """Verified: every image has a scene, and no scene is on both sides."""
-        return "unverified" if self.scenes_train is None or self.scenes_test is None else "verified"
-
-
-@dataclass(frozen=True)
-class Material:
-    """A track's verified data."""
-
-    images: Images
-    train: tuple[str, ...]
-    test: tuple[str, ...]
-    identity: Identity
-
-    @property
-    def dataset(self) -> Dataset:
-        """The dataset behind the images."""
-        return self.images.dataset
-
-    def semi(self, share: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The training ids cut into a paired share and an unpaired rest by a keyed shuffle, at least one each."""
-        order = shuffled(self.train, "semi")
-        n = min(max(1, round(share * len(order))), len(order) - 1)
-        return tuple(sorted(order[:n])), tuple(sorted(order[n:]))
-
-
-def shuffled(ids: Sequence[str], *purpose: object) -> list[str]:
-    """The ids in an order that depends on each id and on the purpose alone."""
-    return sorted(ids, key=lambda sample_id: key("order", *purpose, sample_id))
-
-
-def load(track: Track, cache: Path, report: Callable[[str], None] = lambda line: None) -> Material:
-    """Choose the track's ids, read every image once, and refuse the whole with one error that lists every bad file.
-
-    The verdict is kept in `cache` by the files' sizes and times, so that a second run starts at once.
-    """
-    dataset = track.open_dataset()
-    splits = {"train": dataset.ids("train"), "test": dataset.ids("test")}
-    for split, n in (("train", track.size.n_train), ("test", track.size.n_test)):
-        if len(splits[split]) < (n or 1):
-            raise ContractError(f"{track.slug} needs {n or 1} {split} images, the dataset has {len(splits[split])}")
-        if n is not None:
-            splits[split] = tuple(sorted(shuffled(splits[split], "split", split)[:n]))
-    images = Images(dataset)
-    file = cache / f"{_stamp(track, dataset, splits)}.json"
-    if file.exists():
-        known = read_json(file, *(field.name for field in fields(Identity)))
-        identity = Identity(**{field.name: known[field.name] for field in fields(Identity)})
-    else:
-        report(f"reading {len(splits['train'])} training and {len(splits['test'])} test images of {dataset.card.title}")
-        identity = _identify(images, splits, str(track.data or dataset.card.title))
-        write_json(file, asdict(identity))
-    return Material(images, splits["train"], splits["test"], identity)
-
-
-def _stamp(track: Track, dataset: Dataset, splits: Mapping[str, Sequence[str]]) -> str:
-    """A hash that changes whenever the decoded content could: code, options, ids, and the files' sizes and times."""
-    code = file_digest(Path(sys.modules[type(dataset).__module__].__file__ or ""))
-    stats = []
-    for file in (file for ids in splits.values() for sample_id in ids for file in dataset.files(sample_id)):
-        stat = file.stat()
-        stats.append([str(file), stat.st_size, stat.st_mtime_ns])
-    return value_digest([code, dict(track.options), {k: list(v) for k, v in splits.items()}, stats])
-
-
-def _identify(images: Images, splits: Mapping[str, Sequence[str]], where: str) -> Identity:
-    dataset = images.dataset
-
-    def examine(sample_id: str) -> tuple[str, str]:
-        try:
-            sample = images[sample_id]
-            _refuse_bad_sample(dataset, sample_id, sample)
-        except ContractError as error:
-            return "", str(error)
-        arrays = [sample.source, sample.target, *(sample.aux[name] for name in sorted(sample.aux))]
-        return digest(*(part for a in arrays for part in (f"{a.dtype}{a.shape}", np.ascontiguousarray(a).tobytes()))), ""
-
-    every = [(split, sample_id) for split, ids in splits.items() for sample_id in ids]
-    with ThreadPoolExecutor() as pool:
-        verdicts = list(pool.map(examine, [sample_id for _, sample_id in every]))
-    problems = [problem for _, problem in verdicts if problem]
-    if problems:
-        rest = f"\n  ... and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
-        raise ContractError(f"{len(problems)} unusable pairs in {where}:\n  " + "\n  ".join(problems[:LISTED]) + rest)
-    scenes = {split: {dataset.scene(sample_id) for sample_id in ids} for split, ids in splits.items()}
-    shared = (scenes["train"] & scenes["test"]) - {None}
-    if shared:
-        listed = ", ".join(sorted(map(str, shared))[:10])
-        raise ContractError(f"{where}: {len(shared)} scenes are in train and in test ({listed}); split by scene")
-    counts = [None if None in scenes[split] else len(scenes[split]) for split in ("train", "test")]
-    parts = [
-        f"{split}\x1f{sample_id}\x1f{dataset.scene(sample_id)}\x1f{fingerprint}"
-        for (split, sample_id), (fingerprint, _) in zip(every, verdicts, strict=True)
-    ]
-    return Identity(digest(*parts), *counts)
-
-
-def _refuse_bad_sample(dataset: Dataset, sample_id: str, sample: Sample) -> None:
-    """Raise ContractError where a dataset breaks its promise: dtype, channels, one grid, finite, in [-1, 1]."""
-    expected = {"source": dataset.source_channels, "target": dataset.target_channels}
-    for name, channels in expected.items():
-        image = getattr(sample, name)
-        if image.dtype != np.float32 or image.ndim != 3 or image.shape[0] != channels:
-            raise ContractError(
-                f"{sample_id}: the {name} is {image.dtype} {image.shape}, expected float32 with {channels} channels first"
-            )
-        if not np.isfinite(image).all():
-            raise ContractError(f"{sample_id}: the {name} holds NaN or infinite values; replace or remove the pair")
-        if image.min() < -1 or image.max() > 1:
-            raise ContractError(f"{sample_id}: the {name} leaves [-1, 1]: {image.min():g} to {image.max():g}")
-    if sample.source.shape[1:] != sample.target.shape[1:]:
-        raise ContractError(
-            f"{sample_id}: source {sample.source.shape[1:]} and target {sample.target.shape[1:]} differ in size"
-        )
-
-
-# --- Steps -----------------------------------------------------------------------------------------------------------
+AUGMENTATIONS: tuple[Augmentation, ...] = ("flip_left_right", "flip_up_down", "rotate_90")  # both flips and a turn: all 8 ways
 
 
 class Steps(StepDataset[Batch]):
@@ -194,63 +31,89 @@ class Steps(StepDataset[Batch]):
         *,
         batch_size: int,
         crop_px: int | None,
-        flip: bool,
-        semi_share: float,
+        augment: Sequence[Augmentation],
+        n_paired: int | None,
         seed: int,
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
         if batch_size % ranks:
             raise ContractError(f"a batch of {batch_size} can't be shared by {ranks} ranks; choose a multiple of {ranks}")
-        supervision = method.card.supervision
-        paired, unpaired = material.semi(semi_share) if supervision == "semi" else (material.train, material.train)
-        self.paired = paired if supervision in ("paired", "semi") else None
-        self.unpaired = unpaired if supervision in ("unpaired", "semi") else None
+        supervision, title = method.card.supervision, method.card.title
+        refuse_unpaired(material, title, supervision)
+        self.paired = material.train if supervision == "paired" else None
+        self.unpaired = (material.train, material.train_targets) if supervision == "unpaired" else None
+        if supervision == "semi":
+            self.paired, rest = material.semi(n_paired)
+            self.unpaired = (rest, rest)
+        missing = [name for name in method.card.aux if name not in material.dataset.aux]
+        if missing:
+            raise ContractError(
+                f"{title} needs {', '.join(missing)} beside the images, which {material.dataset.card.title} has not"
+            )
         self.images = material.images
         self.aux = method.card.aux
-        self.batch_size, self.flip, self.seed, self.rank, self.ranks = batch_size, flip, seed, rank, ranks
+        self.augment = tuple(augment)
+        self.batch_size, self.seed, self.rank, self.ranks = batch_size, seed, rank, ranks
         self.crop = _crop_size(material, method, crop_px)
 
     def __getitem__(self, step: int) -> Batch:
         local = self.batch_size // self.ranks
         first = step * self.batch_size + self.rank * local
         rows = range(first, first + local)
-        paired = self._pairs(self.paired, rows, "paired", "paired") if self.paired else None
-        unpaired = self._pairs(self.unpaired, rows, "source", "target") if self.unpaired else None
+        paired = self._registered(self.paired, rows) if self.paired else None
+        unpaired = self._independent(*self.unpaired, rows) if self.unpaired else None
         return Batch(paired, unpaired)
 
-    def _pairs(self, ids: tuple[str, ...], rows: range, source: str, target: str) -> Pairs:
-        """Sources from one shuffled stream, targets from another; one name for both keeps pairs together."""
-        drawn = [(row, self._draw(ids, row, source), self._draw(ids, row, target)) for row in rows]
-        cut = [(self._cut(s, row, source), self._cut(t, row, target), s, t, row) for row, s, t in drawn]
-        aux = {name: _stack([s.aux[name] for s, *_ in cut]) for name in self.aux}
+    def _registered(self, ids: Sequence[str], rows: range) -> Pairs:
+        """Pairs of one place, cut and turned alike."""
+        drawn = tuple(self._draw(ids, row, "paired") for row in rows)
+        parts = (*BOTH, *self.aux)
+        cut = [self._cut(sample_id, parts, row, "paired") for sample_id, row in zip(drawn, rows, strict=True)]
+        images = {name: _stack([found[name] for found in cut]) for name in parts}
+        aux = {name: images[name] for name in self.aux}
+        return Pairs(images["source"], images["target"], self._seeds(rows, "paired"), drawn, drawn, aux)
+
+    def _independent(self, source_ids: Sequence[str], target_ids: Sequence[str], rows: range) -> Pairs:
+        """Sources from one shuffled stream, targets from another; what goes with an image is the source's."""
+        sources = tuple(self._draw(source_ids, row, "source") for row in rows)
+        targets = tuple(self._draw(target_ids, row, "target") for row in rows)
+        cut = [self._cut(sample_id, ("source", *self.aux), row, "source") for sample_id, row in zip(sources, rows, strict=True)]
+        target = [self._cut(sample_id, ("target",), row, "target") for sample_id, row in zip(targets, rows, strict=True)]
+        images = {name: _stack([found[name] for found in cut]) for name in ("source", *self.aux)}
         return Pairs(
-            _stack([s.source for s, *_ in cut]),
-            _stack([t.target for _, t, *_ in cut]),
-            torch.tensor([key(self.seed, "row", source, row) for row in rows]),
-            tuple(s for *_, s, _, _ in cut),
-            tuple(t for *_, t, _ in cut),
-            aux,
+            images["source"],
+            _stack([found["target"] for found in target]),
+            self._seeds(rows, "source"),
+            sources,
+            targets,
+            {name: images[name] for name in self.aux},
         )
 
-    def _draw(self, ids: tuple[str, ...], row: int, stream: str) -> str:
+    def _seeds(self, rows: range, stream: str) -> torch.Tensor:
+        return torch.tensor([key(self.seed, "row", stream, row) for row in rows])
+
+    def _draw(self, ids: Sequence[str], row: int, stream: str) -> str:
         epoch, position = divmod(row, len(ids))
         return ids[_permutation(len(ids), key(self.seed, "shuffle", stream, epoch))[position]]
 
-    def _cut(self, sample_id: str, row: int, stream: str) -> Sample:
-        sample = self.images[sample_id]
-        height, width = sample.source.shape[1:]
+    def _cut(self, sample_id: str, parts: Sequence[str], row: int, stream: str) -> dict[str, np.ndarray]:
+        """The parts of a sample under the row's random crop, flips and quarter turns."""
+        images = self.images.parts(sample_id, parts)
+        height, width = images[parts[0]].shape[1:]
         crop_h, crop_w = self.crop
         random = np.random.default_rng(key(self.seed, "augment", stream, row))
         top = int(random.integers(height - crop_h + 1))
         left = int(random.integers(width - crop_w + 1))
-        mirror = self.flip and bool(random.integers(2))
+        mirror, upside_down, turn = random.integers(2, size=3).astype(bool) & [a in self.augment for a in AUGMENTATIONS]
 
         def cut(image: np.ndarray) -> np.ndarray:
             image = image[..., top : top + crop_h, left : left + crop_w]
-            return image[..., ::-1] if mirror else image
+            image = image[..., ::-1] if mirror else image
+            image = image[..., ::-1, :] if upside_down else image
+            return np.rot90(image, axes=(-2, -1)) if turn and crop_h == crop_w else image
 
-        return Sample(cut(sample.source), cut(sample.target), {name: cut(sample.aux[name]) for name in self.aux})
+        return {name: cut(image) for name, image in images.items()}
 
 
 @lru_cache(maxsize=16)
@@ -262,9 +125,15 @@ def _stack(images: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(images))
 
 
+def refuse_unpaired(material: Material, title: str, supervision: str) -> None:
+    """Raise ContractError where a method needs pairs and the dataset has none."""
+    if supervision in ("paired", "semi") and not material.paired:
+        raise ContractError(f"{title} learns from pairs; the domains of {material.dataset.card.title} have none")
+
+
 def _crop_size(material: Material, method: Method, crop_px: int | None) -> tuple[int, int]:
     """The training crop's height and width; ContractError where an image is too small for it, or sizes differ without one."""
-    sizes = {material.dataset.size(sample_id) for sample_id in material.train}
+    sizes = {material.dataset.size(sample_id) for sample_id in material.train + material.train_targets}
     smallest = min(h for h, _ in sizes), min(w for _, w in sizes)
     multiple = method.size_multiple
     if method.card.fixed_size:
@@ -284,7 +153,7 @@ def _crop_size(material: Material, method: Method, crop_px: int | None) -> tuple
 
 def refuse_smaller(material: Material, crop: tuple[int, int]) -> None:
     """Raise ContractError naming the training images that a crop (height, width) does not fit into."""
-    sizes = {sample_id: material.dataset.size(sample_id) for sample_id in material.train}
+    sizes = {sample_id: material.dataset.size(sample_id) for sample_id in material.train + material.train_targets}
     small = [f"{name} has {h}x{w}" for name, (h, w) in sizes.items() if h < crop[0] or w < crop[1]]
     if small:
         listed = "\n  ".join(small[:LISTED] + [f"... and {len(small) - LISTED} more"] * (len(small) > LISTED))
@@ -322,13 +191,20 @@ def step_batches(steps: Steps, start: int, stop: int, workers: int) -> Iterator[
         yield batch
 
 
-def all_pairs(material: Material, ids: Sequence[str], *, broken: bool, crop_px: int | None, rows: int = 8) -> Iterator[Pairs]:
-    """Every pair once at the size of the test images, a few at a time; `broken`: targets in an order of their own."""
-    targets = shuffled(ids, "fit") if broken else list(ids)
+def all_pairs(material: Material, *, broken: bool, crop_px: int | None, rows: int = 8) -> Iterator[Pairs]:
+    """Every training image once at the size of the test images, a few at a time.
+
+    `broken`: targets in an order of their own; of two domains of unequal size, the smaller begins again.
+    """
+    sources, targets = list(material.train), list(material.train_targets)
+    if broken or not material.paired:
+        targets = shuffled(targets, "fit")
+    n = max(len(sources), len(targets))
     waiting: list[tuple[str, str, np.ndarray, np.ndarray]] = []
-    for source_id, target_id in zip(ids, targets, strict=True):
-        source = centre_crop(material.images[source_id].source, crop_px)
-        target = centre_crop(material.images[target_id].target, crop_px)
+    for i in range(n):
+        source_id, target_id = sources[i % len(sources)], targets[i % len(targets)]
+        source = centre_crop(material.images.source(source_id), crop_px)
+        target = centre_crop(material.images.target(target_id), crop_px)
         if waiting and (len(waiting) == rows or (waiting[0][2].shape, waiting[0][3].shape) != (source.shape, target.shape)):
             yield _as_pairs(waiting)
             waiting = []
@@ -341,14 +217,3 @@ def _as_pairs(rows: list[tuple[str, str, np.ndarray, np.ndarray]]) -> Pairs:
     sources, targets, source_images, target_images = zip(*rows, strict=True)
     seeds = torch.tensor([key("fit", sample_id) for sample_id in sources])
     return Pairs(_stack(list(source_images)), _stack(list(target_images)), seeds, sources, targets)
-
-
-def crop_corner(size: tuple[int, int], crop_px: int | None) -> tuple[int, int]:
-    """The top and left of a centre crop."""
-    return (0, 0) if crop_px is None else (max(0, (size[0] - crop_px) // 2), max(0, (size[1] - crop_px) // 2))
-
-
-def centre_crop(image: np.ndarray, crop_px: int | None) -> np.ndarray:
-    """The centre of an image (C, H, W); None: the whole; sides that are shorter than the crop stay whole."""
-    top, left = crop_corner(image.shape[1:], crop_px)
-    return image if crop_px is None else image[:, top : top + crop_px, left : left + crop_px]

@@ -12,7 +12,7 @@ from sarbench.bench import registry
 from sarbench.bench.errors import ContractError
 
 if TYPE_CHECKING:
-    from sarbench.bench.protocols import Track
+    from sarbench.bench.tracks import Track
     from sarbench.bench.train import Hardware
 
 OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -57,20 +57,29 @@ def floors() -> list[str]:
     return [name for name in registry.names("methods") if registry.card_of("methods", name).get("role") == "floor"]
 
 
+def needs_pairs(name: str) -> bool:
+    """Does a method learn from pairs, or a floor look them up? Read without importing it."""
+    return registry.card_of("methods", name).get("supervision") in ("paired", "semi")
+
+
 def what_could_run() -> str:
     """The text shown when no method is asked for."""
-    from sarbench.bench.protocols import PROTOCOLS
+    from sarbench.bench.protocols import EMBEDDED
 
     known = [name for name in registry.names("methods") if name not in floors()]
-    protocols = "\n".join(f"  --protocol {p.name:<12} {p.about}" for p in PROTOCOLS.values())
+    protocols = "\n".join(f"  --protocol {p.name:<16} {p.about}" for p in EMBEDDED)
     return (
         "say which method to run, for example: pytest bench --method pix2pix\n"
-        f"methods: {', '.join(known)}\nalways run beside them: {', '.join(floors())}\nprotocols:\n{protocols}"
+        f"methods: {', '.join(known)}\nalways run beside them: {', '.join(floors())}\nprotocols:\n{protocols}\n"
+        "and one for each table of the papers and each dataset: sarbench list protocols"
     )
 
 
-def request(options: Mapping[str, Any]) -> Request:
-    """Turn parsed options (names with underscores) into a request; ContractError for a value that can't be."""
+def request(options: Mapping[str, Any], *, planned: bool = False) -> Request:
+    """Turn parsed options (names with underscores) into a request; ContractError for a value that can't be.
+
+    `planned`: data that is missing is no error.
+    """
     for plugin in options["plugin"]:
         registry.add_plugin(plugin)
     asked = list(dict.fromkeys(options["method"]))
@@ -84,7 +93,7 @@ def request(options: Mapping[str, Any]) -> Request:
         if not 0 <= seed < 1 << 63:
             raise ContractError(f"--seed {seed}: give a number from 0 to {(1 << 63) - 1}")
 
-    from sarbench.bench.protocols import track
+    from sarbench.bench.tracks import track
     from sarbench.bench.train import Hardware
 
     changes = {name: options[name] for name in ("precision", "workers") if options[name] is not None}
@@ -96,9 +105,18 @@ def request(options: Mapping[str, Any]) -> Request:
         options["preset"] or ("bench" if hardware.device.startswith("cuda") else "tiny"),
         budget=options["budget"],
         data=Path(options["data"]) if options["data"] else None,
-        options=dict(_pair(text) for text in options["data_option"]),
+        options=dict(pair(text) for text in options["data_option"]),
+        planned=planned,
     )
-    chosen_methods = floors() + [name for name in asked if name not in floors()]
+    if chosen.protocol.task == "matching":
+        raise ContractError(f"the protocol {chosen.protocol.name!r} ranks matchers; this version runs translation methods only")
+    possible = [name for name in registry.names("methods") if chosen.protocol.paired or not needs_pairs(name)]
+    if options["method"] == ["all"]:
+        asked = possible
+    if impossible := [name for name in asked if name not in possible]:
+        raise ContractError(f"{', '.join(impossible)} need pairs, which the protocol {chosen.protocol.name!r} has not")
+    beside = [name for name in floors() if name in possible]
+    chosen_methods = beside + [name for name in asked if name not in beside]
     for name in chosen_methods:
         _refuse_bad_method(name, chosen, hardware.accumulate)
     return Request(
@@ -140,7 +158,8 @@ def refuse_uneven_batch(name: str, preset: str, parts: int) -> None:
         )
 
 
-def _pair(text: str) -> tuple[str, str]:
+def pair(text: str) -> tuple[str, str]:
+    """KEY=VALUE as its two halves; ContractError for anything else."""
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise ContractError(f"--data-option {text}: write KEY=VALUE, such as source_range=-25,0")
@@ -151,11 +170,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `sarbench run`."""
     for flag, words in OPTIONS:
         parser.add_argument(flag, **words)
+    parser.add_argument("--dry-run", action="store_true", help="say what would run, how long and how large, and run nothing")
 
 
 def command(args: argparse.Namespace) -> int:
-    """Run what was asked for, one method after the other, and print the board."""
-    asked = request(vars(args))
+    """Run what was asked for, one method after the other, and print the board; or only say what would be done."""
+    asked = request(vars(args), planned=args.dry_run)
+    if args.dry_run:
+        from sarbench.bench.plan import plan
+
+        print(plan(asked))
+        return 0
 
     from sarbench.bench.pipeline import run_all
 

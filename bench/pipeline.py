@@ -28,9 +28,9 @@ from sarbench.bench.errors import ContractError
 from sarbench.bench.honeypots import HONEYPOTS
 from sarbench.bench.images import find_images, lossless_suffix, quantise, read_image, write_image
 from sarbench.bench.interface import Method, key
-from sarbench.bench.loader import Material, Steps, all_pairs, centre_crop, load, refuse_smaller
+from sarbench.bench.loader import Steps, all_pairs, refuse_smaller
+from sarbench.bench.material import Material, centre_crop, load
 from sarbench.bench.options import Request, refuse_uneven_batch
-from sarbench.bench.protocols import Track
 from sarbench.bench.records import (
     Budget,
     Cost,
@@ -54,6 +54,7 @@ from sarbench.bench.storage import (
     write_bytes,
     write_json,
 )
+from sarbench.bench.tracks import Track, not_yet
 from sarbench.bench.train import Hardware, read_weights, train, write_weights
 from sarbench.bench.translate import translate_padded, translate_split
 
@@ -75,8 +76,13 @@ class Bench:
     say: Callable[[str], None] = lambda line: None
 
     @cached_property
+    def data(self) -> Material:
+        """The verified data."""
+        return load(self.track, self.runs / "cache", self.say)
+
+    @cached_property
     def material(self) -> Material:
-        """The verified data; its test images stand beside the runs as 8-bit files.
+        """The verified data as a run uses it; its test images stand beside the runs as 8-bit files.
 
         Raises ContractError, before anything runs, for bad data, and for folders that could not take the results.
         """
@@ -84,7 +90,9 @@ class Bench:
             refuse_unwritable(self.runs)
             refuse_unwritable(self.leaderboards)
             leaderboard.refuse_bad_pages(self.leaderboards)
-        material = load(self.track, self.runs / "cache", self.say)
+            material = self.data
+        ranks.barrier()  # what the first rank has read, the others find in the cache
+        material = self.data
         if self.track.size.train_crop_px is not None:
             refuse_smaller(material, (self.track.size.train_crop_px,) * 2)
         if ranks.rank() == 0:
@@ -96,7 +104,7 @@ class Bench:
     def signatures(self) -> dict[str, str]:
         """The signature of each metric of the protocol."""
         channels = self.material.dataset.target_channels
-        return {name: signature(registry.load_metric(name), channels, 255) for name in self.track.protocol.metrics}
+        return {name: signature(registry.load_metric(name), channels, 255) for name in self.track.metrics}
 
     @property
     def folder(self) -> Path:
@@ -124,11 +132,14 @@ class Bench:
             return
         shutil.rmtree(root, ignore_errors=True)
         for sample_id in material.test:
-            sample = material.images[sample_id]
-            for name, image in (("source", sample.source), ("target", sample.target)):
-                pixels = quantise(centre_crop(image, self.track.size.test_crop_px)).transpose(1, 2, 0)
-                write_image(root / name / (sample_id + lossless_suffix(pixels.shape[2])), pixels)
+            self._write_reference(root / "source", sample_id, material.images.source(sample_id))
+        for sample_id in material.test_targets:
+            self._write_reference(root / "target", sample_id, material.images.target(sample_id))
         write_json(root / "stage.json", stage)
+
+    def _write_reference(self, folder: Path, sample_id: str, image: np.ndarray) -> None:
+        pixels = quantise(centre_crop(image, self.track.size.test_crop_px)).transpose(1, 2, 0)
+        write_image(folder / (sample_id + lossless_suffix(pixels.shape[2])), pixels)
 
     # --- A method ---
 
@@ -142,14 +153,13 @@ class Bench:
 
     def steps(self, method: Method, seed: int) -> Steps:
         """The run's training batches."""
-        protocol = self.track.protocol
         return Steps(
             self.material,
             method,
             batch_size=method.config.batch_size,
             crop_px=self.track.size.train_crop_px,
-            flip=protocol.flip,
-            semi_share=protocol.semi_share,
+            augment=self.track.protocol.augment,
+            n_paired=self.track.size.n_paired,
             seed=seed,
             rank=ranks.rank(),
             ranks=ranks.count(),
@@ -160,7 +170,7 @@ class Bench:
         config = asdict(registry.load_method(name).presets[self.track.preset])
         hardware = [self.hardware.device.partition(":")[0], self.hardware.precision, self.hardware.compile, torch.__version__]
         return value_digest(
-            [name, code_hash(name), config, self.track.terms(), self.material.identity.content_hash, seed, hardware]
+            [name, code_hash(name), config, self.track.terms(), self.data.identity.content_hash, seed, hardware]
         )
 
     def trained(self, name: str, seed: int) -> tuple[Method, dict[str, Any]]:
@@ -221,20 +231,19 @@ class Bench:
         if type(method).fit is Method.fit:
             return
         broken = method.card.role != "floor" and method.card.supervision != "paired"
-        pairs = all_pairs(self.material, self.material.train, broken=broken, crop_px=self.track.size.test_crop_px)
+        pairs = all_pairs(self.material, broken=broken, crop_px=self.track.size.test_crop_px)
         method.fit(p.to(self.hardware.device, self.hardware.memory_format) for p in pairs)
 
     def _picture(self, method: Method, path: Path, seed: int) -> None:
         """Source, translation and target of a few training images."""
-        ids = self.material.train[:SHOWN]
+        material, crop_px = self.material, self.track.size.test_crop_px
         rows: dict[str, list[np.ndarray]] = {"source": [], method.card.title: [], "target": []}
-        for sample_id in ids:
-            sample = self.material.images[sample_id]
-            source = centre_crop(sample.source, self.track.size.test_crop_px)
+        for sample_id, target_id in zip(material.train[:SHOWN], material.train_targets[:SHOWN], strict=False):
+            source = centre_crop(material.images.source(sample_id), crop_px)
             output = translate_padded(
                 method, torch.from_numpy(source)[None], torch.tensor([key(seed, "picture", sample_id)]), self.hardware
             )
-            target = centre_crop(sample.target, self.track.size.test_crop_px)
+            target = centre_crop(material.images.target(target_id), crop_px)
             for image, row in zip((source, output[0].numpy(), target), rows.values(), strict=True):
                 row.append(quantise(image).transpose(1, 2, 0))
         write_bytes(path, strip.compose([(label, strip.tiles(images)) for label, images in rows.items()]))
@@ -247,7 +256,7 @@ class Bench:
             seconds = self._translated(method, folder / "translated", seed, cost["run_key"])
         if ranks.rank() != 0:
             return None
-        source = torch.from_numpy(centre_crop(self.material.images[self.material.test[0]].source, self.track.size.test_crop_px))
+        source = torch.from_numpy(centre_crop(self.material.images.source(self.material.test[0]), self.track.size.test_crop_px))
         with registry.blaming(name):
             parameters, flops = translation_cost(method, source[None], self.hardware)
         return self._record(
@@ -305,13 +314,14 @@ class Bench:
     def scores(self, folder: Path) -> Scores:
         """The scores of the images in `folder/translated`, kept beside them until an image or a metric changes."""
         translated = folder / "translated"
-        unmeasured = {name: why_unmeasured(registry.load_metric(name)) for name in self.track.protocol.metrics}
+        unmeasured = {name: why_unmeasured(registry.load_metric(name)) for name in self.track.metrics}
         stage = value_digest([_contents(translated), _contents(self.reference), self.signatures, unmeasured])
         kept = folder / "scores.json"
         if kept.exists() and (known := read_json(kept, *SCORES))["stage"] == stage:
             columns = {name: np.array([float(v) for v in column]) for name, column in known["columns"].items()}
             return Scores(tuple(known["ids"]), columns, known["signatures"], known["unmeasured"])
-        scores = score_folders(translated, self.reference, self.track.protocol.metrics, progress=not self.quiet)
+        reference = self.reference if self.material.paired else None
+        scores = score_folders(translated, reference, self.track.metrics, progress=not self.quiet)
         exact = {name: [repr(float(v)) for v in column] for name, column in scores.columns.items()}
         known = {"ids": scores.ids, "columns": exact, "signatures": scores.signatures, "unmeasured": scores.unmeasured}
         write_json(kept, {"stage": stage, **known})
@@ -348,7 +358,9 @@ class Bench:
                 content_hash=material.identity.content_hash,
                 n_train=len(material.train),
                 n_test=len(material.test),
-                split=material.identity.split,  # type: ignore[arg-type]
+                split_hash=material.identity.split_hash,
+                split=material.identity.verdict,
+                split_reasons=material.identity.reasons,
                 scenes_train=material.identity.scenes_train,
                 scenes_test=material.identity.scenes_test,
                 options=dict(self.track.options),
@@ -402,10 +414,15 @@ class Bench:
         return [read_image(files[i]) for i in chosen]
 
 
+def honeypots_of(track: Track) -> list[str]:
+    """The honeypots of a track: none where no source has a target that they could be made from."""
+    return list(HONEYPOTS) if track.protocol.paired else []
+
+
 def code_hash(name: str) -> str:
     """The hash of every source file that decides what a method's translations look like."""
-    harness = [HARNESS / f"{part}.py" for part in ("interface", "loader", "train", "translate")]
-    return digest(*(path.read_bytes() for path in registry.sources_of(name) + harness))
+    harness = [HARNESS / f"{part}.py" for part in ("interface", "material", "loader", "train", "translate")]
+    return digest(*(path.read_bytes() for path in registry.sources_of("methods", name) + harness))
 
 
 def versions() -> dict[str, str]:
@@ -449,7 +466,7 @@ def run_all(request: Request) -> int:
     for name in request.methods:
         refuse_uneven_batch(name, request.track.preset, ranks.count() * request.hardware.accumulate)
     failed = []
-    for name in HONEYPOTS:
+    for name in honeypots_of(request.track):
         bench.run_honeypot(name)
     for name in request.methods:
         for seed in request.seeds:
@@ -473,12 +490,18 @@ def run_all(request: Request) -> int:
 def describe(bench: Bench) -> str:
     """One line on what is run, and what it leaves unmeasured."""
     track, hardware = bench.track, bench.hardware
-    missing = [reason for name in track.protocol.metrics if (reason := why_unmeasured(registry.load_metric(name)))]
     line = (
         f"{track.slug}: preset {track.preset}, {track.size.budget_images} training images a run, "
         f"on {device_name(hardware)} in {hardware.precision}"
     )
-    return "\n".join([line, *missing])
+    return "\n".join([line, *unmeasured(track)])
+
+
+def unmeasured(track: Track) -> list[str]:
+    """What a run on this track leaves unmeasured, and how to get it."""
+    lines = [reason for name in track.metrics if (reason := why_unmeasured(registry.load_metric(name)))]
+    lacking = not_yet(track.protocol)
+    return lines + [f"not measured, since this version has none of them: {', '.join(lacking)}"] * bool(lacking)
 
 
 def board_text(bench: Bench) -> str:

@@ -1,25 +1,25 @@
 """The protocols: what is compared with what. A protocol is a dataset, a task, metrics and, per preset, sizes and a budget.
 
-A protocol at one preset, budget and data folder is a track; a board ranks one track, and records of different tracks
-never meet. What stands in `Track.terms` is hashed into every record.
+There is one for every table of the source papers, named paper-table[-dataset], and the embedded ones, which need no
+download. Where a paper leaves something open, its card's resolution is used. `bench.tracks` makes tracks of them.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from sarbench.bench import registry
-from sarbench.bench.errors import ContractError
 
-if TYPE_CHECKING:
-    from sarbench.bench.interface import Dataset
-
-MAX_SLUG, MAX_OPTION = 160, 300  # characters that a record keeps
 Preset = Literal["tiny", "bench", "paper"]
+Augmentation = Literal["flip_left_right", "flip_up_down", "rotate_90"]
+Options = tuple[tuple[str, str], ...]
+
+FLIP: tuple[Augmentation, ...] = ("flip_left_right",)
+DIHEDRAL: tuple[Augmentation, ...] = ("flip_left_right", "flip_up_down", "rotate_90")
+PAIRED = ("psnr", "ssim", "scc", "lpips", "fid", "kid", "total_variation")
+UNPAIRED = ("fid", "kid", "total_variation")
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,10 @@ class Size:
     train_crop_px: int | None  # side of the random training crop; None: whole images
     test_crop_px: int | None  # side of the centre crop of test images; crop, never resize
     n_train: int | None = None  # the first so many training ids of a keyed shuffle; None: all
+    n_paired: int | None = None  # of them, those whose pairs a semi-supervised method sees; None: a tenth
     n_test: int | None = None
-    options: tuple[tuple[str, str], ...] = ()  # of the dataset
+    first_test: bool = False  # the first n_test in the order of the ids, as some papers do, not of a shuffle
+    options: Options = ()  # of the dataset
 
 
 @dataclass(frozen=True)
@@ -40,118 +42,340 @@ class Protocol:
 
     name: str
     about: str
-    task: str
+    task: str  # "matching" ranks matchers; all others rank what translates
     dataset: str
     sizes: Mapping[Preset, Size]
-    options: tuple[tuple[str, str], ...] = ()  # of the dataset, at every preset
-    metrics: tuple[str, ...] = ("psnr", "ssim", "scc", "lpips", "total_variation")
+    paired: bool = True  # False: source and target images do not correspond
+    target: str | None = None  # a second dataset, whose targets take the place of the first one's: unpaired domains
+    options: Options = ()  # of the dataset, at every preset; "cityscapes.direction" where there are two
+    metrics: tuple[str, ...] = PAIRED  # of these, a run takes those that this version has
     main_metric: str = "ssim"  # orders the rows of a board
-    flip: bool = False  # random left-right flips in training
-    semi_share: float = 0.1  # share of the training ids whose pairs a semi-supervised method sees
+    judges: tuple[str, ...] = ()  # downstream tasks, of which the same holds
+    augment: tuple[Augmentation, ...] = ()  # random, in training, the same for both images of a pair
     seeds: tuple[int, ...] = (0,)
-    needs_data: bool = False
+    metric_compat: str | None = None  # the convention of the published numbers, where it is not the suite's own
+    any_folder: bool = False  # reads whatever folder it is given, so that the folder's name stands in the board's
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The names of the datasets that it reads."""
+        return (self.dataset,) if self.target is None else (self.dataset, self.target)
+
+    @property
+    def needs_data(self) -> bool:
+        """Does it read files? Datasets made by code do not say how to get them."""
+        return any(registry.card_of("datasets", name).get("get") for name in self.datasets)
 
 
 # One SAR band is fed three times to an RGB translator, for every method alike; named here, so that every record says so.
 REPEAT = (("channels", "repeat"),)
-SYNTHETIC_256 = (("size_px", "256"), ("n_train", "6000"), ("n_test", "1000"))
 
-PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (
-        Protocol(
-            name="synthetic",
-            about="a procedural landscape seen by SAR and optical sensors; needs no download",
-            task="sar to optical",
-            dataset="synthetic",
-            sizes={
-                "tiny": Size(8_000, 64, None, options=(("size_px", "128"), ("n_train", "384"), ("n_test", "48"))),
-                "bench": Size(400_000, None, None, options=SYNTHETIC_256),
-                "paper": Size(1_200_000, None, None, options=SYNTHETIC_256),
-            },
-            options=REPEAT,
-        ),
-        Protocol(
-            name="pairs",
-            about="your own folder of registered pairs, given by --data",
-            task="as the folder's",
-            dataset="pairs",
-            sizes={
-                "tiny": Size(12_000, 64, None),
-                "bench": Size(400_000, 256, None),
-                "paper": Size(1_200_000, 256, None),
-            },
-            options=REPEAT,
-            flip=True,
-            needs_data=True,
-        ),
+
+# --- Embedded ---------------------------------------------------------------------------------------------------------
+
+
+def _synthetic(name: str, about: str, task: str, options: Options, **changes: Any) -> Protocol:
+    small = (("n_test", "48"), ("n_train", "384"), ("size_px", "128"))
+    large = (("n_test", "1000"), ("n_train", "6000"), ("size_px", "256"))
+    sizes: dict[Preset, Size] = {
+        "tiny": Size(8_000, 64, None, options=small),
+        "bench": Size(400_000, None, None, options=large),
+        "paper": Size(1_200_000, None, None, options=large),
+    }
+    return replace(Protocol(name, about, task, "synthetic", sizes, options=options), **changes)
+
+
+EMBEDDED = (
+    _synthetic(
+        "synthetic", "a procedural landscape seen by SAR and optical sensors; needs no download", "sar to optical", REPEAT
+    ),
+    _synthetic(
+        "synthetic-season",
+        "the procedural landscape in summer and in winter, with real changes between them",
+        "season",
+        (("task", "season"),),
+        judges=("change_detection",),
+    ),
+    _synthetic(
+        "synthetic-change",
+        "the procedural landscape at two dates, for change detection after translating one date's season away",
+        "season",
+        (("task", "change"),),
+        judges=("change_detection",),
+    ),
+    _synthetic(
+        "synthetic-render",
+        "rendered to real: disjoint scenes, another class balance, label maps of both",
+        "rendered to real",
+        (("task", "render"),),
+        paired=False,
+        metrics=UNPAIRED,
+        main_metric="total_variation",
+        judges=("segmentation", "adaptation"),
+    ),
+    _synthetic(
+        "synthetic-match",
+        "a SAR template of 192 px searched in an optical image of 256 px",
+        "matching",
+        (("task", "match"),),
+    ),
+    Protocol(
+        name="pairs",
+        about="your own folder of registered pairs, given by --data",
+        task="as the folder's",
+        dataset="pairs",
+        sizes={
+            "tiny": Size(12_000, 64, None),
+            "bench": Size(400_000, 256, None),
+            "paper": Size(1_200_000, 256, None),
+        },
+        options=REPEAT,
+        augment=FLIP,
+        any_folder=True,
+    ),
+)
+
+
+# --- Every dataset, by its own name -----------------------------------------------------------------------------------
+
+
+def _own(name: str, about: str, task: str, options: Options = (), crop_px: int = 256, **changes: Any) -> Protocol:
+    """A dataset under its default split, which keeps scenes whole wherever they are known."""
+    sizes: dict[Preset, Size] = {
+        "tiny": Size(12_000, 64, 128, None, None, None),
+        "bench": Size(400_000, 256, crop_px),
+        "paper": Size(1_200_000, crop_px, crop_px),
+    }
+    made = Protocol(name.replace("_", "-"), about, task, name, sizes, options=options, augment=FLIP)
+    return replace(made, **changes)
+
+
+TRANSFER: dict[str, Any] = {"paired": False, "metrics": UNPAIRED, "main_metric": "total_variation"}
+OWN = (
+    _own("sen12", "SEN1-2, split by scene", "sar to optical", REPEAT),
+    _own("sen12ms", "SEN12MS, split by scene", "sar to optical", REPEAT),
+    _own("qxs_saropt", "QXS-SAROPT, split by blocks of numbers", "sar to optical", REPEAT),
+    _own("sar2opt", "SAR2Opt, its own split", "sar to optical", REPEAT, 512),
+    _own("spacenet6", "SpaceNet6, split by strip", "sar to optical", (("channels", "hh-mean-vv"),), 512),
+    _own("dfc2020", "DFC2020, its own split", "sar to optical", REPEAT),
+    _own("cdd", "CDD, season varying: tiles of its own split", "season", judges=("change_detection",)),
+    _own("levir_cd", "LEVIR-CD, its own split", "season", judges=("change_detection",)),
+    _own("oscd", "OSCD, split by city", "season", judges=("change_detection",)),
+    _own("cityscapes", "Cityscapes, label map to photo", "labels to photo", judges=("segmentation",)),
+    _own("gta5", "GTA5, label map to rendered photo", "labels to photo", judges=("segmentation",)),
+    _own("synthia", "SYNTHIA, label map to rendered photo", "labels to photo", judges=("segmentation",)),
+    _own("maps", "aerial photo to map", "photo to map"),
+    _own("facades", "facades, label map to photo", "labels to photo"),
+    _own("sketch2anime", "sketch to colour drawing", "sketch to colour"),
+    _own("horse2zebra", "horses to zebras: unpaired photos", "style", **TRANSFER),
+    _own("summer2winter_yosemite", "Yosemite in summer to winter: unpaired photos", "season", **TRANSFER),
+)
+
+
+# --- S3OIL ------------------------------------------------------------------------------------------------------------
+
+
+def _s3oil(name: str, about: str, dataset: str, n_paired: int = 600, n_unpaired: int = 5_400, **changes: Any) -> Protocol:
+    """600 pairs and 5,400 unpaired images; supervised methods see all 6,000 as pairs; 200 epochs; no test size is given."""
+    n = n_paired + n_unpaired
+    sizes: dict[Preset, Size] = {
+        "tiny": Size(12_000, 64, 128, n // 10, n_paired // 10, 48),
+        "bench": Size(min(400_000, 200 * n), 256, 256, n, n_paired, 1_000),
+        "paper": Size(200 * n, 256, 256, n, n_paired, 1_000),
+    }
+    made = Protocol(name, about, "sar to optical", dataset, sizes, options=REPEAT)
+    return replace(made, **changes)
+
+
+S3OIL = (
+    _s3oil("s3oil-1-sen12ms", "S3OIL, table 1, SEN12MS: every kind of supervision", "sen12ms"),
+    _s3oil("s3oil-1-sen12", "S3OIL, table 1, SEN1-2: every kind of supervision", "sen12"),
+    _s3oil("s3oil-2", "S3OIL, table 2: its four modules, switched on one by one", "sen12ms"),
+    _s3oil("s3oil-3", "S3OIL, table 3: multi-scale matching against one scale and none", "sen12ms"),
+    _s3oil(
+        "s3oil-4",
+        "S3OIL, table 4: sketch to anime, 300 pairs and 2,700 unpaired",
+        "sketch2anime",
+        300,
+        2_700,
+        task="sketch to colour",
+    ),
+    _s3oil("s3oil-5", "S3OIL, table 5: the weights of its losses", "sen12ms", main_metric="lpips"),
+    _s3oil("s3oil-6", "S3OIL, table 6: parameters and hours of training (the cost block of the board)", "sen12ms"),
+    *(
+        _s3oil(
+            f"s3oil-fig9-{n_paired}-{n_unpaired}",
+            f"S3OIL, figure 9: {n_paired} pairs and {n_unpaired:,} unpaired",
+            "sen12ms",
+            n_paired,
+            n_unpaired,
+            main_metric="psnr",
+        )
+        for n_paired, n_unpaired in ((300, 2_700), (600, 2_700), (600, 5_400))
+    ),
+)
+
+
+# --- C-DiffSET --------------------------------------------------------------------------------------------------------
+
+
+def _cdiffset(name: str, about: str, dataset: str, options: Options, crop_px: int, batch: int, **test: Any) -> Protocol:
+    """50,000 iterations of 64 images of 256 px, or 16 of 512 px; test images are centre crops of the training size."""
+    sizes: dict[Preset, Size] = {
+        "tiny": Size(12_000, 64, 128, 600, None, 48),
+        "bench": Size(400_000, 256, crop_px),
+        "paper": Size(50_000 * batch, crop_px, crop_px),
+    }
+    return Protocol(
+        name,
+        about,
+        "sar to optical",
+        dataset,
+        {preset: replace(size, **test) if test else size for preset, size in sizes.items()},
+        options=options,
+        metrics=(*PAIRED, "lpips_vgg"),
+        main_metric="ssim",
+        augment=DIHEDRAL,
+        metric_compat="cdiffset",
     )
-}
 
 
-@dataclass(frozen=True)
-class Track:
-    """A protocol at one preset and budget, on one data folder: the terms under which scores may be compared."""
-
-    protocol: Protocol
-    preset: Preset
-    size: Size
-    data: Path | None
-    options: tuple[tuple[str, str], ...]
-
-    @property
-    def slug(self) -> str:
-        """The name of its board and folders: protocol[.data].preset[.budget]."""
-        parts = [self.protocol.name]
-        if self.data is not None:
-            parts.append(re.sub(r"[^A-Za-z0-9_-]+", "-", self.data.name).strip("-") or "data")
-        parts.append(self.preset)
-        if self.size.budget_images != self.protocol.sizes[self.preset].budget_images:
-            parts.append(str(self.size.budget_images))
-        return ".".join(parts)
-
-    def open_dataset(self) -> Dataset:
-        """The track's dataset; ContractError for a wrong layout."""
-        return registry.load_dataset(self.protocol.dataset)(self.data, **dict(self.options))  # type: ignore[call-arg]
-
-    def terms(self) -> dict[str, Any]:
-        """Everything that changes a score, as JSON; the data folder's path does not, its content's hash does."""
-        protocol = {
-            k: v for k, v in asdict(self.protocol).items() if k not in ("sizes", "options", "about", "seeds", "needs_data")
-        }
-        return {**protocol, "preset": self.preset, "size": asdict(self.size), "options": dict(self.options)}
+SPACENET6 = (("channels", "hh-mean-vv"), ("scaling", "percentile"), ("split", "cdiffset"))
+CDIFFSET = (
+    _cdiffset("cdiffset-1-sar2opt", "C-DiffSET, table 1, SAR2Opt", "sar2opt", REPEAT, 512, 16),
+    _cdiffset(
+        "cdiffset-1-spacenet6", "C-DiffSET, table 1, SpaceNet6: its random split cuts strips", "spacenet6", SPACENET6, 512, 16
+    ),
+    _cdiffset("cdiffset-2", "C-DiffSET, table 2, QXS-SAROPT", "qxs_saropt", (*REPEAT, ("split", "cdiffset")), 256, 64),
+    _cdiffset("cdiffset-3", "C-DiffSET, table 3: pretraining and the confidence loss, SAR2Opt", "sar2opt", REPEAT, 512, 16),
+    _cdiffset(
+        "cdiffset-4",
+        "C-DiffSET, table 4: the first 50 test images of SpaceNet6, and the VAE's upper bound",
+        "spacenet6",
+        SPACENET6,
+        512,
+        16,
+        n_test=50,
+        first_test=True,
+    ),
+    _cdiffset(
+        "cdiffset-fig9", "C-DiffSET, figure 9: sampling steps against quality, SpaceNet6", "spacenet6", SPACENET6, 512, 16
+    ),
+)
 
 
-def track(
-    name: str,
-    preset: Preset,
-    *,
-    budget: int | None = None,
-    data: Path | None = None,
-    options: Mapping[str, str] | None = None,
-) -> Track:
-    """The track of a protocol's name; ContractError for an unknown name, data that is missing or not wanted, bad options."""
-    if name not in PROTOCOLS:
-        raise ContractError(f"unknown protocol {name!r}; choose from: {', '.join(PROTOCOLS)}")
-    protocol = PROTOCOLS[name]
-    if protocol.needs_data and data is None:
-        raise ContractError(f"the protocol {name!r} needs --data FOLDER: {protocol.about}")
-    if data is not None and not protocol.needs_data:
-        raise ContractError(f"the protocol {name!r} makes its own data; drop --data, or say --protocol pairs")
-    if data is not None and not data.is_dir():
-        raise ContractError(f"--data {data}: no such folder")
-    size = protocol.sizes[preset]
-    if budget is not None:
-        if budget < 1:
-            raise ContractError(f"--budget {budget}: give the number of training images, at least 1")
-        size = replace(size, budget_images=budget)
-    defaults = {**dict(protocol.options), **dict(size.options)}
-    size = replace(size, options=tuple(sorted(defaults.items())))
-    merged = {**defaults, **(options or {})}
-    made = Track(protocol, preset, size, data.resolve() if data else None, tuple(sorted(merged.items())))
-    if len(made.slug) > MAX_SLUG:
-        raise ContractError(f"--data {data}: the folder's name is too long for a board's name; rename the folder")
-    for option, value in merged.items():
-        if len(option) > MAX_OPTION or len(value) > MAX_OPTION:
-            raise ContractError(f"--data-option {option}={value}: longer than {MAX_OPTION} characters; shorten it")
-    return made
+# --- SRUIT ------------------------------------------------------------------------------------------------------------
+
+
+def _sruit(name: str, about: str) -> Protocol:
+    """756 half-overlapping tiles of one pair of scenes, used in training and in testing; 200 epochs."""
+    return Protocol(
+        name,
+        about,
+        "season",
+        "cdd",
+        {
+            "tiny": Size(8_000, 64, 128, 96, None, 48),
+            "bench": Size(100_000, 256, 256),
+            "paper": Size(200 * 756, 256, 256),
+        },
+        options=(("layout", "scenes"), ("split", "paper")),
+        metrics=("dbcnn", "nima", "total_variation"),
+        main_metric="total_variation",
+        judges=("change_detection",),
+        augment=DIHEDRAL,
+    )
+
+
+SRUIT = (
+    _sruit("sruit-1", "SRUIT, table 1: change detection after summer to autumn (CDD)"),
+    _sruit("sruit-2", "SRUIT, table 2: change detection after summer to winter (CDD)"),
+    _sruit("sruit-3", "SRUIT, table 3: image quality without reference (CDD)"),
+)
+
+
+# --- SemST ------------------------------------------------------------------------------------------------------------
+
+
+def _semst(name: str, about: str, task: str, dataset: str, n_train: int, **changes: Any) -> Protocol:
+    """200 + 200 epochs of crops; the official test or validation part."""
+    sizes: dict[Preset, Size] = {
+        "tiny": Size(8_000, 64, 128, min(600, n_train), None, 48),
+        "bench": Size(400_000, 256, 512, None, None, 500),
+        "paper": Size(400 * n_train, 256, None, None, None, 500),
+    }
+    made = Protocol(
+        name, about, task, dataset, sizes, metrics=UNPAIRED, main_metric="total_variation", augment=FLIP,
+        judges=("segmentation",),
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def _to_cityscapes(name: str) -> dict[str, Any]:
+    directions = (("cityscapes.direction", "labels2image"), (f"{name}.direction", "image2labels"))
+    return {"target": "cityscapes", "paired": False, "options": directions}
+
+
+GTA5, SYNTHIA = _to_cityscapes("gta5"), _to_cityscapes("synthia")
+SEMST = (
+    _semst("semst-1-gta5", "SemST, table 1: GTA5 to Cityscapes", "rendered to real", "gta5", 6_202, **GTA5),
+    _semst("semst-1-cityscapes", "SemST, table 1: Cityscapes, label map to photo", "labels to photo", "cityscapes", 2_975),
+    _semst(
+        "semst-1-maps",
+        "SemST, table 1: aerial photo to map",
+        "photo to map",
+        "maps",
+        1_096,
+        metrics=("rmse", "accuracy_delta5", "accuracy_delta10", *PAIRED),
+        main_metric="ssim",
+        judges=(),
+    ),
+    _semst(
+        "semst-2-gta5",
+        "SemST, table 2: adaptation with translated GTA5",
+        "rendered to real",
+        "gta5",
+        6_202,
+        **GTA5,
+        judges=("adaptation",),
+    ),
+    _semst(
+        "semst-2-synthia",
+        "SemST, table 2: adaptation with translated SYNTHIA",
+        "rendered to real",
+        "synthia",
+        9_400,
+        **SYNTHIA,
+        judges=("adaptation",),
+    ),
+    _semst("semst-3", "SemST, table 3: its parts switched off, GTA5 to Cityscapes", "rendered to real", "gta5", 6_202, **GTA5),
+)
+
+
+# --- S2M2-SAR ---------------------------------------------------------------------------------------------------------
+
+
+def _s2m2sar(name: str, about: str, dataset: str, n_paired: int, n_train: int, n_test: int) -> Protocol:
+    """One labelled pair for 15 unlabelled ones; 160,000 steps; SAR of 192 px searched in optical images of 256 px."""
+    return Protocol(
+        name,
+        about,
+        "matching",
+        dataset,
+        {
+            "tiny": Size(8_000, None, None, 320, 20, 48),
+            "bench": Size(400_000, None, None, n_train // 8, n_paired // 8, min(n_test, 1_000)),
+            "paper": Size(160_000 * 16, None, None, n_train, n_paired, n_test),
+        },
+        options=REPEAT,
+        metrics=("matching",),
+        main_metric="matching",
+    )
+
+
+S2M2SAR = (
+    _s2m2sar("s2m2sar-sen12", "S2M2-SAR on SEN1-2: 16,000 labelled of 256,000", "sen12", 16_000, 256_000, 2_382),
+    _s2m2sar("s2m2sar-qxs", "S2M2-SAR on QXS-SAROPT: 1,000 labelled of 16,000", "qxs_saropt", 1_000, 16_000, 3_999),
+)
+
+PROTOCOLS = {p.name: p for p in (*EMBEDDED, *OWN, *S3OIL, *CDIFFSET, *SRUIT, *SEMST, *S2M2SAR)}

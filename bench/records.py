@@ -32,9 +32,9 @@ from pydantic import (
 )
 
 from sarbench.bench.errors import ContractError
-from sarbench.bench.protocols import MAX_OPTION, MAX_SLUG
 from sarbench.bench.storage import json_bytes, value_digest, write_bytes, write_together
 from sarbench.bench.summary import Summary, summarise
+from sarbench.bench.tracks import MAX_OPTION, MAX_SLUG
 
 TOLERANCE = 1e-9  # between a recorded score and the one recomputed from the rows
 MAX_RECORD_BYTES = 1 << 20
@@ -138,7 +138,9 @@ class RecordedDataset(_Model):
     content_hash: Hash
     n_train: Count
     n_test: AtLeastOne
-    split: Literal["verified", "unverified"]
+    split_hash: Hash
+    split: Literal["verified", "unverified", "leaking"]
+    split_reasons: Annotated[tuple[Line, ...], Field(max_length=16)] = ()
     scenes_train: Count | None  # None: the grouping is not known
     scenes_test: Count | None
     options: Options

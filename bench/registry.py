@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"methods": ROOT / "methods", "datasets": ROOT / "datasets", "metrics": ROOT / "bench" / "metrics"}
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # of a method: it names files and stands in records
 NAME_RULE = "a method's name is made of lower case letters, digits and underscores, 64 at most, a letter first"
+DECODERS = ("images", "folders")  # files of the harness that decide what a dataset's images are
 PACKAGES = {"methods": "sarbench.methods", "datasets": "sarbench.datasets", "metrics": "sarbench.bench.metrics"}
 
 _added: dict[str, Path] = {}  # method plugins given by path
@@ -123,9 +124,16 @@ def load_dataset(name: str) -> type[Dataset]:
 
 
 def load_metric(name: str) -> Metric:
-    """The metric of that name: the value `metric` of its file."""
+    """The metric of that name: the value `metric` of its file; `ssim@torchmetrics`: what its `compat` has under that name."""
+    name, _, convention = name.partition("@")
     module: Any = _import(find("metrics", name))
-    return module.metric
+    if not convention:
+        return module.metric
+    known = getattr(module, "compat", {})
+    if convention not in known:
+        names = ", ".join(f"{name}@{other}" for other in known) or "no other convention"
+        raise ContractError(f"unknown metric {name}@{convention}; {name} also comes as: {names}")
+    return known[convention]
 
 
 def card_of(kind: str, name: str) -> Mapping[str, Any]:
@@ -157,15 +165,18 @@ def blaming(name: str) -> Iterator[None]:
     except ContractError:
         raise
     except Exception as error:
-        told = _told(error, sources_of(name))
+        told = _told(error, sources_of("methods", name))
         if told:
             raise ContractError(told) from error
         raise
 
 
-def sources_of(name: str) -> list[Path]:
-    """A method's own file and every file of `sarbench.methods` that it imports, directly or not; sorted."""
-    plugin = find("methods", name)
+def sources_of(kind: str, name: str) -> list[Path]:
+    """A plugin's own file and every file of sarbench's plugin folders that it imports, directly or not; sorted.
+
+    Of the harness, only what datasets decode images with counts.
+    """
+    plugin = find(kind, name)
     path = plugin.path or Path(_import(plugin).__file__ or "")
     seen: set[Path] = set()
     waiting = [path]
@@ -179,15 +190,18 @@ def sources_of(name: str) -> list[Path]:
 
 
 def _imported_files(file: Path) -> list[Path]:
-    """The files under `methods/` that a file imports, from its syntax tree."""
+    """The files of methods and datasets, and the decoders of the harness, that a file imports, from its syntax tree."""
     modules: list[str] = []
     for node in ast.walk(_syntax_tree(file)):
         if isinstance(node, ast.Import):
             modules += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             modules += [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
-    inside = [m.removeprefix("sarbench.methods.") for m in modules if m.startswith("sarbench.methods.")]
-    files = [(FOLDERS["methods"] / m.replace(".", "/")).with_suffix(".py") for m in inside]
+    files = []
+    for module in modules:
+        package, _, inside = module.removeprefix("sarbench.").partition(".")
+        if module.startswith("sarbench.") and (package in ("methods", "datasets") or inside in DECODERS):
+            files.append((ROOT / package / inside.replace(".", "/")).with_suffix(".py"))
     return [f for f in files if f.is_file()]
 
 

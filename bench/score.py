@@ -122,6 +122,8 @@ def score_folders(
     with Progress("score", len(names), unit="images", quiet=not (progress and measured)) as bar:
         for rows, images in _decoded(files, plan, peak):
             for name, metric in measured.items():
+                if metric.rows is None:
+                    continue
                 try:
                     columns[name][rows] = metric.rows(*(images[side] for side in metric.reads))
                 except ContractError as error:

@@ -56,7 +56,7 @@ def test_seconds_per_translated_batch(bench: Bench, run: tuple[str, int], benchm
     """How long this run takes to translate one batch of test images."""
     name, seed = run
     method, _ = bench.trained(name, seed)
-    source = torch.from_numpy(bench.material.images[bench.material.test[0]].source)
+    source = torch.from_numpy(bench.material.images.source(bench.material.test[0]))
     batch, seeds = source.expand(BATCH_SIZE, -1, -1, -1).contiguous(), torch.arange(BATCH_SIZE)
     benchmark.extra_info["images_per_batch"] = BATCH_SIZE
     benchmark.pedantic(lambda: translate_padded(method, batch, seeds, bench.hardware), rounds=3, iterations=1, warmup_rounds=1)

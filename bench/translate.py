@@ -17,7 +17,7 @@ from sarbench.bench import ranks
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import lossless_suffix, quantise, write_image
 from sarbench.bench.interface import Method, key
-from sarbench.bench.loader import Images, centre_crop, crop_corner
+from sarbench.bench.material import Images, centre_crop, crop_corner
 from sarbench.bench.progress import Progress
 from sarbench.bench.storage import read_json, write_json
 from sarbench.bench.train import Hardware
@@ -113,7 +113,7 @@ def translate_split(
             for (sample_id, _), image in zip(group, output.numpy(), strict=True):
                 where = places[sample_id]
                 if where is not None:
-                    where = where.moved(*crop_corner(images[sample_id].source.shape[1:], crop_px))
+                    where = where.moved(*crop_corner(images.dataset.size(sample_id), crop_px))
                 write_image(names[sample_id], quantise(image).transpose(1, 2, 0), where)
             progress.advance(len(group))
     ranks.barrier()
@@ -123,7 +123,7 @@ def translate_split(
 def _groups_of_one_size(images: Images, ids: Sequence[str], crop_px: int | None) -> Iterator[list[tuple[str, np.ndarray]]]:
     group: list[tuple[str, np.ndarray]] = []
     for sample_id in ids:
-        image = centre_crop(images[sample_id].source, crop_px)
+        image = centre_crop(images.source(sample_id), crop_px)
         if group and (len(group) == BATCH_SIZE or group[0][1].shape != image.shape):
             yield group
             group = []

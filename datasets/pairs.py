@@ -126,6 +126,7 @@ class PairsFolder(Dataset):
         group=None,
         licence="as the folder's",
         reference="",
+        get="Any folder of registered pairs of your own: see the layouts in datasets/pairs.py.",
     )
 
     def __init__(self, root: Path | None, **options: str) -> None:

@@ -27,7 +27,7 @@ class NearestNeighbor(Method):
         title="nearest neighbour",
         paper="what recalling a training image scores: below it, a translation is worse than memory",
         year=2026,
-        supervision="none",
+        supervision="paired",
         channels="any",
         role="floor",
         evaluations=0,

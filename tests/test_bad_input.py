@@ -148,7 +148,7 @@ def tiff(path: str, pixels: np.ndarray) -> None:
 TRAIN, TEST = "pairs/train/sar/a_train0", "pairs/test/opt/a_test0"
 
 
-@bad(r"1 unusable pairs in .*pairs", r"train/sar/a_train0\.png can't be read as an image", "replace the file or remove it")
+@bad(r"1 unusable images in .*pairs", r"train/sar/a_train0\.png can't be read as an image", "replace the file or remove it")
 def a_truncated_source(root: Path) -> list[str]:
     file = Path(f"{TRAIN}.png")
     file.write_bytes(file.read_bytes()[:-40])
@@ -162,7 +162,7 @@ def a_truncated_target(root: Path) -> list[str]:
     return OLD
 
 
-@bad("2 unusable pairs", r"a_train0\.png is an empty file", r"a_test0\.png can't be read", "replace the file")
+@bad("2 unusable images", r"a_train0\.png is an empty file", r"a_test0\.png can't be read", "replace the file")
 def two_bad_files_in_one_error(root: Path) -> list[str]:
     Path(f"{TRAIN}.png").write_bytes(b"")
     Path(f"{TEST}.png").write_text("These are words.")
@@ -342,9 +342,9 @@ def no_method(root: Path) -> list[str]:
     return RUN
 
 
-@bad("unknown protocol 'sen12'; choose from: synthetic, pairs")
+@bad("unknown protocol 'sen13'; choose from: synthetic, synthetic-season")
 def an_unknown_protocol(root: Path) -> list[str]:
-    return [*OLD, "--protocol", "sen12"]
+    return [*OLD, "--protocol", "sen13"]
 
 
 @bad(r"--preset: invalid choice: 'huge' \(choose from", "tiny", code=2)

@@ -260,7 +260,7 @@ def test_signatures_and_the_command_stand_on_the_page(page):
 def test_records_of_another_protocol_hash_are_listed_and_not_ranked(page):
     text = page(
         {"method": "new"},
-        {"method": "old", "values": {"ssim": 0.99}, "created": "2024-01-01T00:00:00Z", "terms": {"semi_share": 0.2}},
+        {"method": "old", "values": {"ssim": 0.99}, "created": "2024-01-01T00:00:00Z", "terms": {"share": 0.2}},
     )
     assert list(_table(_section(text, "Methods"))) == ["new"]
     assert "0.9900" not in text
@@ -269,7 +269,7 @@ def test_records_of_another_protocol_hash_are_listed_and_not_ranked(page):
 
 
 def test_the_newest_record_decides_which_protocol_version_is_shown(page):
-    text = page({"method": "first"}, {"method": "second", "created": "2025-03-01T12:00:01Z", "terms": {"semi_share": 0.2}})
+    text = page({"method": "first"}, {"method": "second", "created": "2025-03-01T12:00:01Z", "terms": {"share": 0.2}})
     assert list(_table(_section(text, "Methods"))) == ["second"]
 
 

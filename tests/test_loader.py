@@ -14,8 +14,10 @@ import torch
 
 from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import Card, Method
-from sarbench.bench.loader import Images, Steps, all_pairs, centre_crop, load, step_batches
-from sarbench.bench.protocols import Track, track
+from sarbench.bench.loader import Steps, all_pairs, step_batches
+from sarbench.bench.material import Images, centre_crop, load
+from sarbench.bench.protocols import FLIP
+from sarbench.bench.tracks import Track, track
 
 
 class Any3(Method):
@@ -47,7 +49,7 @@ def pairs_track(root: Path, **options: str) -> Track:
 
 
 def steps(root: Path, made: Method | None = None, **changes: Any) -> Steps:
-    options: dict[str, Any] = {"batch_size": 4, "crop_px": 16, "flip": True, "semi_share": 0.25, "seed": 0}
+    options: dict[str, Any] = {"batch_size": 4, "crop_px": 16, "augment": FLIP, "n_paired": 3, "seed": 0}
     return Steps(load(pairs_track(root), root / "cache"), made or method(), **{**options, **changes})
 
 
@@ -69,9 +71,9 @@ def test_the_content_hash_is_that_of_the_pixels_not_of_the_files(tmp_path: Path)
 def test_scenes_make_a_split_verified_and_their_absence_unverified(tmp_path: Path) -> None:
     write_pairs(tmp_path)
     known = load(pairs_track(tmp_path), tmp_path / "cache").identity
-    assert (known.split, known.scenes_train, known.scenes_test) == ("verified", 6, 2)
+    assert (known.verdict, known.scenes_train, known.scenes_test) == ("verified", 6, 2)
     unknown = load(track("pairs", "tiny", data=tmp_path), tmp_path / "cache").identity
-    assert (unknown.split, unknown.scenes_train) == ("unverified", None)
+    assert (unknown.verdict, unknown.scenes_train) == ("unverified", None)
 
 
 def test_one_error_lists_every_bad_file(tmp_path: Path) -> None:
@@ -80,7 +82,7 @@ def test_one_error_lists_every_bad_file(tmp_path: Path) -> None:
     bad[0].write_bytes(bad[0].read_bytes()[:200])
     bad[1].write_bytes(b"")
     cv2.imwrite(str(bad[2]), np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(ContractError, match="3 unusable pairs") as raised:
+    with pytest.raises(ContractError, match="3 unusable images") as raised:
         load(pairs_track(tmp_path), tmp_path / "cache")
     assert all(file.stem in str(raised.value) for file in bad)
 
@@ -88,10 +90,10 @@ def test_one_error_lists_every_bad_file(tmp_path: Path) -> None:
 def test_a_second_load_reads_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load(pairs_track(write_pairs(tmp_path)), tmp_path / "cache")
 
-    def refuse(self: Images, sample_id: str) -> None:
+    def refuse(self: Images, sample_id: str, parts: object = ()) -> None:
         raise AssertionError("an image was read")
 
-    monkeypatch.setattr(Images, "__getitem__", refuse)
+    monkeypatch.setattr(type(first.dataset), "read", refuse)
     assert load(pairs_track(tmp_path), tmp_path / "cache").identity == first.identity
 
 
@@ -193,18 +195,18 @@ def test_spawned_workers_give_the_same_batches(tmp_path: Path) -> None:
 
 def test_beyond_its_limit_the_memory_reads_again(tmp_path: Path) -> None:
     material = load(pairs_track(write_pairs(tmp_path)), tmp_path / "cache")
-    small = Images(material.dataset, limit_bytes=3 * 2 * 24 * 20 * 3 * 4)
+    small = Images(material.dataset, limit_bytes=3 * 24 * 20 * 3)  # three images of 8 bits
     for sample_id in material.train:
-        assert np.array_equal(small[sample_id].source, material.images[sample_id].source)
+        assert np.array_equal(small.source(sample_id), material.images.source(sample_id))
     assert len(small.kept) == 3
 
 
 def test_fit_sees_every_pair_once_and_broken_pairs_keep_both_domains(tmp_path: Path) -> None:
     material = load(pairs_track(write_pairs(tmp_path)), tmp_path / "cache")
-    seen = list(all_pairs(material, material.train, broken=False, crop_px=16))
+    seen = list(all_pairs(material, broken=False, crop_px=16))
     assert [i for pairs in seen for i in pairs.source_ids] == list(material.train)
     assert all(pairs.source_ids == pairs.target_ids and pairs.source.shape[2:] == (16, 16) for pairs in seen)
-    broken = list(all_pairs(material, material.train, broken=True, crop_px=None))
+    broken = list(all_pairs(material, broken=True, crop_px=None))
     assert sorted(i for pairs in broken for i in pairs.target_ids) == sorted(material.train)
     assert [i for pairs in broken for i in pairs.target_ids] != list(material.train)
 

@@ -19,10 +19,10 @@ import pytest
 from sarbench.bench import cli, pipeline
 from sarbench.bench.images import find_images, read_image
 from sarbench.bench.pipeline import Bench
-from sarbench.bench.protocols import track
 from sarbench.bench.records import Store
 from sarbench.bench.score import score_folders
 from sarbench.bench.storage import file_digest
+from sarbench.bench.tracks import track
 from sarbench.bench.train import Hardware
 
 METRICS = ("psnr", "ssim", "scc", "total_variation")

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from sarbench.bench.errors import ContractError
-from sarbench.bench.protocols import PROTOCOLS, track
+from sarbench.bench.protocols import PROTOCOLS
 from sarbench.bench.storage import value_digest
+from sarbench.bench.tracks import track
 
 
 def terms(*args: object, **kwargs: object) -> str:
@@ -50,7 +51,7 @@ def test_every_protocol_has_every_preset_and_ranks_by_a_metric_it_takes(name: st
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"name": "synthetik"}, "unknown protocol 'synthetik'; choose from: synthetic, pairs"),
+        ({"name": "synthetik"}, "unknown protocol 'synthetik'; choose from: synthetic, synthetic-season"),
         ({"name": "pairs"}, "needs --data FOLDER"),
         ({"name": "synthetic", "data": Path()}, "makes its own data"),
         ({"name": "synthetic", "budget": 0}, "--budget 0"),

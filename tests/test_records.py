@@ -15,6 +15,7 @@ from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import Card
 from sarbench.bench.records import Record, RecordedCard, Store, Terms, protocol_hash
 from sarbench.bench.summary import summarise
+from sarbench.bench.tracks import track
 
 
 def _changed(record: Record, **changes) -> str:
@@ -41,7 +42,7 @@ def test_the_terms_of_every_real_track_are_accepted_and_keep_their_hash():
         if protocol.needs_data:
             continue
         for preset in protocol.sizes:
-            terms = protocols.track(name, preset).terms()
+            terms = track(name, preset).terms()
             read = Terms.model_validate_json(json.dumps(terms)).model_dump(mode="json")
             assert protocol_hash(read, "a" * 64, {}) == protocol_hash(terms, "a" * 64, {})
 
@@ -66,7 +67,7 @@ def test_an_unknown_field_is_refused_at_every_depth(make_run):
 def test_nan_and_infinity_are_refused_wherever_they_stand(make_run, place, number):
     value = make_run().record.model_dump(mode="json")
     spot = {"score": value["scores"]["ssim"], "cost": value["cost"], "terms": value["terms"], "config": value["config"]}[place]
-    spot[{"score": "value", "cost": "seconds_per_step", "terms": "semi_share", "config": "learning_rate"}[place]] = number
+    spot[{"score": "value", "cost": "seconds_per_step", "terms": "share", "config": "learning_rate"}[place]] = number
     with pytest.raises(ValidationError, match=r"finite|JSON compliant"):
         Record.model_validate_json(json.dumps(value))
 

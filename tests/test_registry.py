@@ -91,7 +91,7 @@ def test_a_file_must_hold_one_method(tmp_path: Path, text: str) -> None:
 
 
 def test_the_sources_of_a_method_are_its_file_and_all_that_it_imports() -> None:
-    names = {path.name for path in registry.sources_of("pix2pix")}
+    names = {path.name for path in registry.sources_of("methods", "pix2pix")}
     assert {"pix2pix.py", "unet.py", "patch_discriminator.py", "adversarial.py"} <= names
     assert "cyclegan.py" not in names
 

@@ -31,7 +31,9 @@ from sarbench.bench.interface import (
     normal,
     setting,
 )
-from sarbench.bench.loader import Identity, Images, Material, Steps
+from sarbench.bench.loader import Steps
+from sarbench.bench.material import Identity, Images, Material
+from sarbench.bench.protocols import FLIP
 from sarbench.bench.train import Game, Hardware, read_weights, train
 
 CPU = Hardware()
@@ -88,7 +90,8 @@ class Squares(Dataset):
 
 def material() -> Material:
     dataset = Squares()
-    return Material(Images(dataset), dataset.ids("train"), dataset.ids("test"), Identity("0" * 64, None, None))
+    ids = dataset.ids("train"), dataset.ids("test")
+    return Material(Images(dataset), *ids, *ids, Identity("0" * 64, "0" * 64, "unverified", (), None, None))
 
 
 def built(**attributes: Any) -> Toy:
@@ -100,7 +103,7 @@ def built(**attributes: Any) -> Toy:
 
 
 def steps_of(method: Method, **changes: Any) -> Steps:
-    options: dict[str, Any] = {"batch_size": 4, "crop_px": 16, "flip": True, "semi_share": 0.1, "seed": 0}
+    options: dict[str, Any] = {"batch_size": 4, "crop_px": 16, "augment": FLIP, "n_paired": None, "seed": 0}
     return Steps(material(), method, **{**options, **changes})
 
 

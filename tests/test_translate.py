@@ -14,7 +14,7 @@ import torch
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import read_image, write_image
 from sarbench.bench.interface import Card, Dataset, DatasetCard, Georeference, Method, Sample, normal
-from sarbench.bench.loader import Images
+from sarbench.bench.material import Images
 from sarbench.bench.train import Hardware
 from sarbench.bench.translate import BATCH_SIZE, translate, translate_padded, translate_split
 

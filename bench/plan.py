@@ -1,0 +1,173 @@
+"""`sarbench run --dry-run`: what would run, how long and how large it would be, what is there already and what is missing."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+
+from sarbench.bench import registry
+from sarbench.bench.cost import device_name
+from sarbench.bench.errors import ContractError
+from sarbench.bench.interface import BOTH, Batch, Dataset, Method, Pairs, key, normal
+from sarbench.bench.material import Packed, is_known
+from sarbench.bench.options import Request
+from sarbench.bench.pipeline import Bench, unmeasured
+from sarbench.bench.tracks import how_to_get
+from sarbench.bench.train import Game, Hardware, read_weights
+from sarbench.bench.translate import BATCH_SIZE, translate_padded
+
+TIMED_SECONDS = 3.0  # a method is timed until this much has passed, but at least one step after the first
+ASSUMED_PX = 256  # side of images of a dataset that is not here
+ASSUMED_TEST = 1_000
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """What a track's images are like."""
+
+    channels: tuple[int, int]
+    train_px: tuple[int, int]
+    test_px: tuple[int, int]
+    n_train: int | None  # None: not known, since the data is not here
+    n_test: int | None
+
+
+def plan(asked: Request) -> str:
+    """The plan as text. Reads no image but the first; times each method for a few seconds on random images."""
+    track = asked.track
+    missing = track.protocol.needs_data and track.data is None
+    dataset = None if missing else track.open_dataset()
+    known = dataset is not None and is_known(track, asked.runs / "cache")
+    sizes = _sizes(asked, dataset)
+    lines = [f"{track.slug}: {track.protocol.about}", f"on {device_name(asked.hardware)}, {asked.hardware.precision}", ""]
+    lines += _data(asked, dataset, sizes, known)
+    bench = Bench(track, asked.hardware, asked.runs, asked.leaderboards)
+    seconds_all, bytes_all = 0.0, _mapped_bytes(asked, dataset)
+    rows = []
+    for name in asked.methods:
+        for seed in asked.seeds:
+            done = known and _is_trained(bench, name, seed)
+            steps, seconds, size = _cost(asked, name, sizes)
+            rows.append(
+                f"  {name:<20} seed {seed}  {steps:>7} steps  "
+                + ("trained already" if done else f"about {_duration(seconds)}")
+                + f", {_bytes(size)}"
+            )
+            seconds_all += 0.0 if done else seconds
+            bytes_all += size
+    lines += [f"runs ({track.size.budget_images} training images each):", *rows, ""]
+    lines += [f"in all: about {_duration(seconds_all)} on this machine, {_bytes(bytes_all)} on disk, scoring not counted", ""]
+    return "\n".join(lines + unmeasured(track)).rstrip()
+
+
+def _data(asked: Request, dataset: Dataset | None, sizes: _Sizes, known: bool) -> list[str]:
+    if dataset is None:
+        return [
+            "data: MISSING",
+            f"  it needs {how_to_get(asked.track.protocol)}",
+            f"  the figures below assume images of {ASSUMED_PX} px with 3 channels",
+            "",
+        ]
+    state = "read and verified before" if known else "not yet read: the run reads every image once, and stops at a bad one"
+    return [
+        f"data: {dataset.card.title}, {asked.track.data or 'made by code'}",
+        f"  {sizes.n_train} training and {sizes.n_test} test images of {sizes.test_px[0]}x{sizes.test_px[1]} px; {state}",
+        "",
+    ]
+
+
+def _sizes(asked: Request, dataset: Dataset | None) -> _Sizes:
+    size = asked.track.size
+    if dataset is None:
+        whole = (ASSUMED_PX, ASSUMED_PX)
+        channels, counts = (3, 3), (size.n_train, size.n_test)
+    else:
+        whole = dataset.size(dataset.ids("test")[0])
+        channels = dataset.source_channels, dataset.target_channels
+        counts = tuple(n or len(dataset.ids(s)) for s, n in (("train", size.n_train), ("test", size.n_test)))  # type: ignore[assignment]
+
+    def cut(crop_px: int | None) -> tuple[int, int]:
+        return whole if crop_px is None else (min(crop_px, whole[0]), min(crop_px, whole[1]))
+
+    return _Sizes(channels, cut(size.train_crop_px), cut(size.test_crop_px), *counts)
+
+
+def _is_trained(bench: Bench, name: str, seed: int) -> bool:
+    run_key = bench.run_key(name, seed)
+    try:
+        return read_weights(bench.folder / name / str(seed) / "weights.safetensors", run_key) is not None
+    except ContractError:
+        return False
+
+
+def _cost(asked: Request, name: str, sizes: _Sizes) -> tuple[int, float, int]:
+    """Steps, seconds to train and translate, and bytes of weights, checkpoint and images, about."""
+    with registry.blaming(name):
+        cls = registry.load_method(name)
+        torch.manual_seed(key(0, "plan"))
+        method = asked.hardware.prepare(cls(cls.presets[asked.track.preset], *sizes.channels))
+        batch_size = getattr(method.config, "batch_size", 1)
+        steps = math.ceil(asked.track.size.budget_images / batch_size) if method.players() else 0
+        seconds = steps * _seconds_per_step(method, batch_size, sizes, asked.hardware) if steps else 0.0
+        n_test = sizes.n_test or ASSUMED_TEST
+        if not method.fitted:  # what `fit` fills is empty before it has seen the data
+            seconds += n_test * _seconds_per_image(method, sizes, asked.hardware)
+    weights = sum(value.nbytes for value in method.state_dict().values())
+    moving = 2 * sum(p.numel() * 4 for player in method.players().values() for p in player.parameters())
+    return steps, seconds, 2 * weights + moving + n_test * sizes.channels[1] * sizes.test_px[0] * sizes.test_px[1]
+
+
+def _seconds_per_step(method: Method, batch_size: int, sizes: _Sizes, hardware: Hardware) -> float:
+    multiple = method.size_multiple
+    side = tuple(px // multiple * multiple or multiple for px in sizes.train_px)
+    seeds = torch.arange(batch_size)
+    source, target = (normal(seeds, (channels, *side), "plan").clamp(-1, 1) for channels in sizes.channels)
+    ids = tuple(map(str, range(batch_size)))
+    pairs = Pairs(source, target, seeds, ids, ids, dict.fromkeys(method.card.aux, target[:, :1]))
+    batch = Batch(pairs, pairs).to(hardware.device, hardware.memory_format)
+    game = Game(method.train(), hardware)
+    return _timed(lambda i: game.step(batch, i, 0.5, 0), hardware)
+
+
+def _seconds_per_image(method: Method, sizes: _Sizes, hardware: Hardware) -> float:
+    seeds = torch.arange(BATCH_SIZE)
+    source = normal(seeds, (sizes.channels[0], *sizes.test_px), "plan").clamp(-1, 1)
+    return _timed(lambda i: translate_padded(method, source, seeds, hardware), hardware) / BATCH_SIZE
+
+
+def _timed(call: object, hardware: Hardware) -> float:
+    """Seconds a call takes, after a first one that does not count."""
+    times: list[float] = []
+    while len(times) < 2 or (sum(times) < TIMED_SECONDS and len(times) < 20):
+        began = time.perf_counter()
+        call(len(times))  # type: ignore[operator]
+        if hardware.device.startswith("cuda"):
+            torch.cuda.synchronize(hardware.device)
+        times.append(time.perf_counter() - began)
+    return sum(times[1:]) / len(times[1:])
+
+
+def _mapped_bytes(asked: Request, dataset: Dataset | None) -> int:
+    """Of a dataset made by code, the file that keeps its images."""
+    if dataset is None or dataset.files(dataset.ids("train")[0]):
+        return 0
+    parts = dataset.read(dataset.ids("train")[0], (*BOTH, *dataset.aux)).parts()
+    every = sum(len(set(dataset.ids(split) + dataset.target_ids(split))) for split in ("train", "test"))
+    return every * sum(Packed.of(array).values.nbytes for array in parts.values())
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _bytes(n: float) -> str:
+    for unit, length in (("GB", 1e9), ("MB", 1e6)):
+        if n >= length:
+            return f"{n / length:.1f} {unit}"
+    return f"{n / 1e3:.0f} kB"

@@ -1,0 +1,47 @@
+"""The plan of a run: nothing is run, nothing is written, and what is missing is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sarbench.bench import cli
+
+SMALL = ["--data-option", "size_px=64", "--data-option", "n_train=8", "--data-option", "n_test=2", "--budget", "8"]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SARBENCH_DATA", raising=False)
+
+    def go(*words: str) -> str:
+        assert cli.main(["run", "--device", "cpu", *words]) == 0
+        return capsys.readouterr().out
+
+    return go
+
+
+def test_a_plan_names_methods_steps_time_and_disk_and_writes_nothing(run, tmp_path: Path) -> None:
+    text = run("--method", "pix2pix", "--seed", "3", *SMALL, "--dry-run")
+    assert "8 training and 2 test images of 64x64 px; not yet read" in text
+    assert "pix2pix              seed 3        2 steps  about" in text
+    assert "mean_color           seed 3        0 steps" in text
+    assert "in all: about" in text
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_says_which_data_and_weights_are_missing_and_how_to_get_them(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SARBENCH_ASSETS", raising=False)
+    text = run("--method", "mean_color", "--protocol", "s3oil-1-sen12ms", "--dry-run")
+    assert "data: MISSING" in text
+    assert "the folder sen12ms in $SARBENCH_DATA" in text
+    assert "sarbench fetch alexnet" in text
+
+
+def test_a_plan_knows_what_is_done_already(run) -> None:
+    run("--method", "mean_color", *SMALL)
+    text = run("--method", "mean_color", *SMALL, "--dry-run")
+    assert "read and verified before" in text
+    assert text.count("trained already") == 4  # the floors
