@@ -29,7 +29,7 @@ def command(args: argparse.Namespace) -> int:
     import torch
 
     from sarbench.bench.images import SUFFIXES, find_images, lossless_suffix, quantise, read_georeference, write_image
-    from sarbench.bench.interface import key
+    from sarbench.bench.keys import key
     from sarbench.bench.progress import Progress
     from sarbench.bench.storage import read_json, refuse_unwritable
     from sarbench.bench.train import Hardware, read_weights

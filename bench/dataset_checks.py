@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from sarbench.bench import registry
+from sarbench.bench.dataset import BOTH, Dataset, DatasetCard
 from sarbench.bench.errors import ContractError
-from sarbench.bench.interface import BOTH, Dataset, DatasetCard
 from sarbench.bench.material import SPLITS, refuse_bad_sample
 from sarbench.bench.storage import digest
 

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
+from sarbench.bench.dataset import BOTH, Dataset, Georeference, Sample
 from sarbench.bench.errors import ContractError
-from sarbench.bench.interface import BOTH, Dataset, Georeference, Sample
 
 
 class Joined(Dataset):

@@ -17,9 +17,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sarbench.bench.dataset import BOTH, Dataset, Georeference, Sample
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import Window, read_georeference, read_header
-from sarbench.bench.interface import BOTH, Dataset, Georeference, Sample, key
+from sarbench.bench.keys import key
 
 SHOWN = 20  # lines of one error
 SPLITS = ("train", "test")

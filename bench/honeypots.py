@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from sarbench.bench.interface import key
+from sarbench.bench.keys import key
 
 BLUR_SIGMA_PX = 3.0
 SHIFT_PX = 2

@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Float, Integer, Shaped, UInt8
 from PIL import Image
 
+from sarbench.bench.dataset import Georeference
 from sarbench.bench.errors import ContractError
-from sarbench.bench.interface import Georeference
 from sarbench.bench.storage import write_bytes
 
 if TYPE_CHECKING:

@@ -1,37 +1,29 @@
-"""The contracts of sarbench: what a method, a dataset and a metric promise, and what the harness promises them.
+"""The contract of a method: what it promises the harness, and what the harness promises it.
 
-Images are float32 in [-1, 1], (B, C, H, W), from a dataset's door to the return of `translate`. Decibels and reflectance
-exist only in `datasets/`; 8-bit pixels exist only behind `translate` (files, metrics).
+Images are float32 in [-1, 1], (B, C, H, W), from a dataset's door to the return of `translate`. The contract of a dataset
+is in `bench.dataset`, that of a metric in `bench.metric`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from sarbench.bench.errors import ContractError as ContractError
+from sarbench.bench.keys import key as key
 
 Supervision = Literal["paired", "unpaired", "semi", "none"]
 Turn = tuple[str, dict[str, Tensor]]  # the player whose turn it is, and its losses by name
 
 
 # --- Randomness is keyed, not consumed -------------------------------------------------------------------------------
-
-
-def key(*parts: object) -> int:
-    """An integer in [0, 2^63) that depends on every part and on nothing else: not on time, process or rank."""
-    text = "\x1f".join(repr(part) for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def generator(seed: int, purpose: str) -> torch.Generator:
@@ -327,176 +319,3 @@ class Method(nn.Module, ABC):
             if prefix + name in state_dict:
                 setattr(self, name, torch.empty_like(state_dict[prefix + name], device=getattr(self, name).device))
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-# --- Datasets --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class DatasetCard:
-    """What a dataset is. Literals, as for `Card`."""
-
-    title: str
-    source: str  # sensor, bands, ground sample distance in m, value range before scaling
-    target: str
-    task: str  # "sar to optical", "season", "rendered to real"
-    group: str | None  # what a scene is: the unit that a split must not cut; None: unverified split
-    licence: str
-    reference: str  # DOI or URL
-    paired: bool = True  # False: two domains whose images do not correspond
-    gsd_m: float | None = None  # ground sample distance; None: unknown, or no remote sensing
-    get: str = ""  # how to get the data, in one sentence; empty: made by code
-
-
-BOTH = ("source", "target")
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What a dataset gives for one id: images float32 in [-1, 1], (C, H, W), finite; `aux` by name, on the same grid.
-
-    A sample of an unpaired dataset has one image of the two; reading the other raises.
-    """
-
-    _source: Float[np.ndarray, "C_source H W"] | None = None
-    _target: Float[np.ndarray, "C_target H W"] | None = None
-    aux: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-    @property
-    def source(self) -> Float[np.ndarray, "C_source H W"]:
-        """The image of the source domain."""
-        if self._source is None:
-            raise ContractError("this sample has no source image: it was not asked for, or belongs to the target domain")
-        return self._source
-
-    @property
-    def target(self) -> Float[np.ndarray, "C_target H W"]:
-        """The image of the target domain."""
-        if self._target is None:
-            raise ContractError("this sample has no target image: it was not asked for, or belongs to the source domain")
-        return self._target
-
-    def parts(self) -> dict[str, np.ndarray]:
-        """Every array that is there, by name."""
-        images = {"source": self._source, "target": self._target}
-        return {**{name: image for name, image in images.items() if image is not None}, **self.aux}
-
-
-@dataclass(frozen=True)
-class Georeference:
-    """Where an image lies: coordinate reference system as WKT, and the affine transform's six numbers."""
-
-    crs: str
-    transform: tuple[float, float, float, float, float, float]  # x = a column + b row + c, y = d column + e row + f
-
-    def moved(self, top: int, left: int) -> Georeference:
-        """The reference of a window that begins `top` rows down and `left` columns right."""
-        a, b, c, d, e, f = self.transform
-        return Georeference(self.crs, (a, b, c + a * left + b * top, d, e, f + d * left + e * top))
-
-
-class Dataset(ABC):
-    """A dataset in its official layout. One file in `datasets/`, one class, numpy only; read-only and picklable.
-
-    The constructor takes the root folder (None for a dataset made by code) and named options, each a string; it lists
-    files, and raises ContractError for a wrong layout, saying what it expected and what it found.
-    """
-
-    card: ClassVar[DatasetCard]
-    source_channels: int
-    target_channels: int
-    aux: tuple[str, ...] = ()  # what can be read beside the images, such as "labels", "change", "nir"
-    classes: tuple[str, ...] = ()  # the names behind the values 0, 1, ... of "labels"; 255 is "not labelled"
-
-    def __init__(self, root: Path | None = None, **options: str) -> None:
-        if options:
-            raise ContractError(f"{self.card.title} has no option {', '.join(sorted(options))}")
-        self.root = root
-
-    @abstractmethod
-    def ids(self, split: str) -> tuple[str, ...]:
-        """The ids of "train" or "test": sorted, unique, disjoint between splits; a relative path without suffix.
-
-        Of an unpaired dataset, the ids of the source domain.
-        """
-
-    def target_ids(self, split: str) -> tuple[str, ...]:
-        """The ids of the target domain: those of `ids`, unless the card says that the domains are unpaired."""
-        return self.ids(split)
-
-    @abstractmethod
-    def read(self, sample_id: str, parts: Collection[str] = BOTH) -> Sample:
-        """Decode what `parts` names: "source", "target", names of `aux`; what the id does not have is left out.
-
-        Raises ContractError naming the file, what is wrong with it and what to do.
-        """
-
-    def scene(self, sample_id: str) -> str | None:
-        """The group that this sample belongs to; None where the grouping is not known."""
-        return None
-
-    @property
-    def keeps_official_leaks(self) -> bool:
-        """Does the split that was asked for cut scenes, as the published one does? Records then say "leaking"."""
-        return False
-
-    def files(self, sample_id: str) -> tuple[Path, ...]:
-        """The files behind a sample; empty for a dataset made by code."""
-        return ()
-
-    def size(self, sample_id: str) -> tuple[int, int]:
-        """Height and width in px, without decoding where the format allows."""
-        return next(iter(self.read(sample_id).parts().values())).shape[1:]  # type: ignore[return-value]
-
-    def georeference(self, sample_id: str) -> Georeference | None:
-        """Where the image lies, if its file says so; translations are then written as GeoTIFF."""
-        return None
-
-
-# --- Metrics ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ImageBatch:
-    """Decoded images of one size, as every metric reads them. The range is typed, never guessed from the values."""
-
-    pixels: UInt8[np.ndarray, "B H W C"]  # uint8, or uint16 for 16-bit files
-    peak: int = 255  # the value of white; black is 0
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-
-@dataclass(frozen=True)
-class Features:
-    """What a network says of one image, shared by every metric that names it: one forward an image, references kept on disk."""
-
-    name: str
-    signature: str  # network, weights, preprocessing, layer, and a version
-    width: int
-    of: Callable[[ImageBatch], Float[np.ndarray, "B D"]]  # float32; AssetMissing without the weights
-    assets: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A score of an image, of an image against its reference, or of two sets of images. One file in `bench/metrics/`.
-
-    The file's `metric` is the suite's own definition; `compat`, where there is one, maps the name of another convention
-    (such as "torchmetrics") to the metric that reproduces it, which is asked for as `ssim@torchmetrics`.
-    """
-
-    name: str
-    signature: str  # every parameter that changes the number, and a version
-    unit: str
-    higher_is_better: bool
-    rows: Callable[..., Float[np.ndarray, " B"]] | None = (
-        None  # (translated[, reference]) -> one value a sample; NaN: undefined
-    )
-    reads: tuple[Literal["translated", "reference"], ...] = ("translated", "reference")
-    features: Features | None = None  # of both sets, for `statistic`
-    statistic: Callable[[Float[np.ndarray, "n D"], Float[np.ndarray, "m D"]], float] | None = None  # (translated, reference)
-    ranked_from: int = 1  # samples below which a board shows the value and does not rank by it
-    assets: tuple[str, ...] = ()  # weights it needs; absent weights give "not measured", never other weights
-    decimals: int = 4  # shown on a board
-    undefined: str = ""  # what a NaN in `rows` means

@@ -10,8 +10,9 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as StepDataset
 
+from sarbench.bench.dataset import BOTH
 from sarbench.bench.errors import ContractError
-from sarbench.bench.interface import BOTH, Batch, Method, Pairs, key
+from sarbench.bench.interface import Batch, Method, Pairs, key
 from sarbench.bench.material import LISTED, Material, centre_crop, shuffled
 from sarbench.bench.protocols import Augmentation
 

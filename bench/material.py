@@ -15,9 +15,10 @@ from typing import Any, Literal
 import numpy as np
 
 from sarbench.bench import registry
+from sarbench.bench.dataset import BOTH, Dataset, Sample
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import quantise, scale
-from sarbench.bench.interface import BOTH, Dataset, Sample, key
+from sarbench.bench.keys import key
 from sarbench.bench.storage import atomic, digest, file_digest, read_json, value_digest, write_json
 from sarbench.bench.tracks import Track
 

@@ -10,8 +10,9 @@ import torch
 
 from sarbench.bench import registry
 from sarbench.bench.cost import device_name
+from sarbench.bench.dataset import BOTH, Dataset
 from sarbench.bench.errors import ContractError
-from sarbench.bench.interface import BOTH, Batch, Dataset, Method, Pairs, key, normal
+from sarbench.bench.interface import Batch, Method, Pairs, key, normal
 from sarbench.bench.material import Packed, is_known
 from sarbench.bench.options import Request
 from sarbench.bench.pipeline import Bench, unmeasured

@@ -26,7 +26,9 @@ from typing import TYPE_CHECKING, Any
 from sarbench.bench.errors import ContractError
 
 if TYPE_CHECKING:
-    from sarbench.bench.interface import Dataset, Method, Metric
+    from sarbench.bench.dataset import Dataset
+    from sarbench.bench.interface import Method
+    from sarbench.bench.metric import Metric
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"methods": ROOT / "methods", "datasets": ROOT / "datasets", "metrics": ROOT / "bench" / "metrics"}
@@ -118,7 +120,7 @@ def load_method(name: str) -> type[Method]:
 
 def load_dataset(name: str) -> type[Dataset]:
     """The dataset class of that name."""
-    from sarbench.bench.interface import Dataset
+    from sarbench.bench.dataset import Dataset
 
     return _only_class(_import(find("datasets", name)), Dataset)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from sarbench.bench.images import Header
-    from sarbench.bench.interface import ImageBatch, Metric
+    from sarbench.bench.metric import ImageBatch, Metric
 
 PEAKS = {"uint8": 255, "uint16": 65535}
 DECODERS = 4  # threads; decoding releases the interpreter lock
@@ -231,7 +231,7 @@ def _decoded(
     import numpy as np
 
     from sarbench.bench.images import read_image
-    from sarbench.bench.interface import ImageBatch
+    from sarbench.bench.metric import ImageBatch
 
     pool = ThreadPoolExecutor(min(DECODERS, os.cpu_count() or 1))
 

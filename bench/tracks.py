@@ -18,7 +18,7 @@ from sarbench.bench.errors import ContractError
 from sarbench.bench.protocols import PROTOCOLS, Preset, Protocol, Size
 
 if TYPE_CHECKING:
-    from sarbench.bench.interface import Dataset
+    from sarbench.bench.dataset import Dataset
 
 MAX_SLUG, MAX_OPTION = 160, 300  # characters that a record keeps
 DATA_HOME = "SARBENCH_DATA"  # environment variable: the folder in which datasets lie under their names

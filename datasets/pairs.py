@@ -27,8 +27,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 from jaxtyping import Float
 
+from sarbench.bench.dataset import BOTH, ContractError, Dataset, DatasetCard, Georeference, Sample, key
 from sarbench.bench.images import SUFFIXES, TIFF, find_images, read_georeference, read_header, read_image, scale
-from sarbench.bench.interface import BOTH, ContractError, Dataset, DatasetCard, Georeference, Sample, key
 
 FOLDERS = (("source", "target"), ("sar", "opt"), ("sar", "optical"), ("s1", "s2"), ("A", "B"))
 MANIFEST = "pairs.csv"

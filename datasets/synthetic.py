@@ -34,7 +34,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 from numpy.random import PCG64, Generator
 
-from sarbench.bench.interface import BOTH, ContractError, Dataset, DatasetCard, Sample, key
+from sarbench.bench.dataset import BOTH, ContractError, Dataset, DatasetCard, Sample, key
 
 CLASSES = ("water", "bare soil", "crop", "forest", "road", "building")
 WATER, SOIL, CROP, FOREST, ROAD, BUILDING = range(6)

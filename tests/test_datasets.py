@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from sarbench.bench import dataset_checks, registry
+from sarbench.bench.dataset import Dataset, DatasetCard, Sample
 from sarbench.bench.dataset_checks import Subject, fingerprint, read_in_processes, some_ids
-from sarbench.bench.interface import Dataset, DatasetCard, Sample
 from tests.conftest import dataset_maker
 
 SMALL = {"size_px": "32", "n_train": "6", "n_test": "4"}

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sarbench.bench.dataset import DatasetCard
 from sarbench.bench.errors import ContractError
 from sarbench.bench.folders import Files, FolderDataset, Listing, Option, drawn, find, share, value_range
 from sarbench.bench.images import Window, read_image, read_labels, scale, write_image
-from sarbench.bench.interface import DatasetCard
 
 
 class Toy(FolderDataset):

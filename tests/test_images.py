@@ -11,6 +11,7 @@ import pytest
 import rasterio
 from PIL import Image
 
+from sarbench.bench.dataset import Georeference
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import (
     Window,
@@ -22,7 +23,6 @@ from sarbench.bench.images import (
     read_labels,
     write_image,
 )
-from sarbench.bench.interface import Georeference
 
 pytestmark = pytest.mark.filterwarnings("error")
 UTM = Georeference(rasterio.crs.CRS.from_epsg(32733).to_wkt(), (10.0, 0.0, 500_000.0, 0.0, -10.0, 4_200_000.0))

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from sarbench.bench.dataset import Georeference
 from sarbench.bench.errors import ContractError
-from sarbench.bench.interface import Batch, Georeference, Pairs, Player, adam, key, normal, uniform
+from sarbench.bench.interface import Batch, Pairs, Player, adam, key, normal, uniform
 
 
 def pairs(n: int) -> Pairs:

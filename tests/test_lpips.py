@@ -11,7 +11,7 @@ import torch
 from sarbench.bench import assets
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import read_image
-from sarbench.bench.interface import ImageBatch
+from sarbench.bench.metric import ImageBatch
 from sarbench.bench.metrics.lpips import distances, lpips
 
 needs_weights = pytest.mark.skipif(

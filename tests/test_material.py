@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from sarbench.bench import material as module
+from sarbench.bench.dataset import Dataset, DatasetCard, Sample
 from sarbench.bench.errors import ContractError
-from sarbench.bench.interface import Dataset, DatasetCard, Sample
 from sarbench.bench.material import Images, Packed, is_known, load, write_mapped
 from sarbench.bench.protocols import PROTOCOLS, Size
 from sarbench.bench.tracks import Track, track

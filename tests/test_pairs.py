@@ -9,9 +9,9 @@ import pytest
 import rasterio
 from PIL import Image
 
+from sarbench.bench.dataset import Georeference
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import quantise, write_image
-from sarbench.bench.interface import Georeference
 from sarbench.bench.registry import load_dataset
 from sarbench.datasets.pairs import FOLDERS, PairsFolder
 

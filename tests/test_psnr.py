@@ -6,7 +6,7 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
 from sarbench.bench.errors import ContractError
-from sarbench.bench.interface import ImageBatch
+from sarbench.bench.metric import ImageBatch
 from sarbench.bench.metrics.psnr import metric, psnr
 from sarbench.bench.registry import load_metric
 

@@ -4,7 +4,7 @@ import torch
 from torchmetrics.functional.image import spatial_correlation_coefficient
 
 from sarbench.bench.errors import ContractError
-from sarbench.bench.interface import ImageBatch
+from sarbench.bench.metric import ImageBatch
 from sarbench.bench.metrics.scc import scc
 
 

@@ -17,7 +17,7 @@ from rasterio.transform import Affine
 from sarbench.bench import assets, registry, score
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import read_header, read_image, write_image
-from sarbench.bench.interface import ImageBatch, Metric
+from sarbench.bench.metric import ImageBatch, Metric
 from sarbench.bench.score import Scores, score_folders
 from sarbench.bench.summary import Summary
 

@@ -3,7 +3,7 @@ import pytest
 from skimage.metrics import structural_similarity
 
 from sarbench.bench.errors import ContractError
-from sarbench.bench.interface import ImageBatch
+from sarbench.bench.metric import ImageBatch
 from sarbench.bench.metrics.ssim import ssim
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchmetrics.functional.image import total_variation as summed
 
-from sarbench.bench.interface import ImageBatch
+from sarbench.bench.metric import ImageBatch
 from sarbench.bench.metrics.total_variation import metric, total_variation
 
 

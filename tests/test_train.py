@@ -12,18 +12,16 @@ import pytest
 import torch
 from torch import nn
 
+from sarbench.bench.dataset import Dataset, DatasetCard, Sample
 from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import (
     Batch,
     Card,
-    Dataset,
-    DatasetCard,
     Ema,
     Method,
     Optimizer,
     Pairs,
     Player,
-    Sample,
     Schedule,
     Turn,
     adam,

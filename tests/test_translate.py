@@ -11,9 +11,10 @@ import pytest
 import rasterio
 import torch
 
+from sarbench.bench.dataset import Dataset, DatasetCard, Georeference, Sample
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import read_image, write_image
-from sarbench.bench.interface import Card, Dataset, DatasetCard, Georeference, Method, Sample, normal
+from sarbench.bench.interface import Card, Method, normal
 from sarbench.bench.material import Images
 from sarbench.bench.train import Hardware
 from sarbench.bench.translate import BATCH_SIZE, translate, translate_padded, translate_split

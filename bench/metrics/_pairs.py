@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sarbench.bench.errors import ContractError
-from sarbench.bench.interface import ImageBatch
+from sarbench.bench.metric import ImageBatch
 
 
 def check_pairs(translated: ImageBatch, reference: ImageBatch, metric: str, least_px: int = 1) -> None:

@@ -22,7 +22,7 @@ from jaxtyping import Float, Shaped
 
 from sarbench.bench import assets
 from sarbench.bench.errors import ContractError
-from sarbench.bench.interface import ImageBatch, Metric
+from sarbench.bench.metric import ImageBatch, Metric
 from sarbench.bench.metrics._pairs import check_pairs
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from sarbench.bench.interface import ImageBatch, Metric
+from sarbench.bench.metric import ImageBatch, Metric
 from sarbench.bench.metrics._pairs import check_pairs
 
 LAPLACIAN = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], np.float64)

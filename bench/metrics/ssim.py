@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from sarbench.bench.interface import ImageBatch, Metric
+from sarbench.bench.metric import ImageBatch, Metric
 from sarbench.bench.metrics._pairs import check_pairs
 
 RADIUS = 5

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from sarbench.bench.interface import ImageBatch, Metric
+from sarbench.bench.metric import ImageBatch, Metric
 
 
 def total_variation(translated: ImageBatch) -> Float[np.ndarray, " B"]:
