@@ -1,6 +1,7 @@
 """The papers' numbers: the files that hold them, what they imply, and the page made of them."""
 
 import csv
+import itertools
 import os
 import subprocess
 import sys
@@ -172,6 +173,11 @@ def test_a_printed_number_stands_for_all_that_round_to_it_within_what_is_possibl
     assert interval(_row("miou", "57.3", unit="%")) == Interval(Fraction("0.5725"), Fraction("0.5735"))
     assert interval(_row("accuracy", "1.000")) == Interval(Fraction("0.9995"), Fraction(1))
     assert interval(_row("iou_train", "0.0", unit="%")) == Interval(Fraction(0), Fraction("0.0005"))
+    one, two, three = (interval(_row("f1", text)) for text in ("0.10", "0.11", "0.12"))
+    assert one.meets(two)  # in 0.105, which may be rounded either way
+    assert two.meets(one)
+    assert not one.meets(three)
+    assert not three.meets(one)
 
 
 def _scores(**printed):
@@ -216,6 +222,20 @@ def test_the_miou_of_change_is_that_of_the_confusion_matrix(counts):
         return Interval(max(Fraction(0), x - grid), min(Fraction(1), x + grid))
 
     assert change_miou(around(accuracy), around(precision), around(recall)).meets(Interval(truth, truth))
+
+
+@pytest.mark.parametrize("percent", [((90, 94), (60, 70), (50, 60)), ((58, 62), (75, 85), (55, 60))])
+def test_every_miou_that_rounding_allows_lies_in_the_interval(percent):
+    box = [Interval(Fraction(low, 100), Fraction(high, 100)) for low, high in percent]
+    whole = change_miou(*box)
+    for corner in itertools.product(*((side.low, side.high) for side in box)):
+        inside = change_miou(*(Interval(x, x) for x in corner))
+        assert whole.low <= inside.low <= inside.high <= whole.high
+
+
+def test_scores_that_no_confusion_matrix_has_still_imply_a_share():
+    impossible = change_miou(*(Interval(x, x) for x in (Fraction(1, 5), Fraction(99, 100), Fraction(99, 100))))
+    assert 0 <= impossible.low <= impossible.high <= 1
 
 
 def test_a_miou_that_accuracy_precision_and_recall_rule_out_is_found():
