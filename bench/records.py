@@ -127,7 +127,7 @@ def recorded_card(card: Mapping[str, Any]) -> RecordedCard:
     try:
         return RecordedCard(**{name: value for name, value in card.items() if name in RecordedCard.model_fields})
     except ValidationError as error:
-        raise ContractError(f"the card of {card.get('title')!r} can't be recorded: {_in_words(error)}; correct it") from error
+        raise ContractError(f"the card of {card.get('title')!r} can't be recorded: {in_words(error)}; correct it") from error
 
 
 class RecordedDataset(_Model):
@@ -361,7 +361,7 @@ def _load(path: Path) -> Record:
         rows = rows.assign(**{name: rows[name].map(float) for name in rows.columns if name not in ("id", "scene")})
         _refuse_wrong_rows(record, rows)
     except ValidationError as error:
-        raise ContractError(_in_words(error)) from error
+        raise ContractError(in_words(error)) from error
     except FileNotFoundError as error:
         raise ContractError(f"{path.with_suffix('.csv').name} beside it is missing") from error
     except (OSError, ValueError, OverflowError) as error:
@@ -406,7 +406,7 @@ def _numbers(summary: Summary) -> str:
     return ", ".join(f"{name} {value}" for name, value in summary._asdict().items())
 
 
-def _in_words(error: ValidationError) -> str:
+def in_words(error: ValidationError) -> str:
     """The first few faults of a record: where, and what; never the input itself."""
     faults: Sequence[Any] = error.errors(include_url=False, include_input=False, include_context=False)
     words = [f"{'.'.join(map(str, fault['loc'])) or 'record'}: {fault['msg']}"[:300] for fault in faults[:5]]
