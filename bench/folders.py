@@ -67,6 +67,13 @@ def share(text: str) -> float:
     return value
 
 
+def side_px(text: str) -> int:
+    """The parser of a side in px, at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError("give a number of pixels, such as 256")
+    return int(text)
+
+
 @dataclass(frozen=True, slots=True)
 class Files:
     """What lies behind one sample id: the files of each part, the scene, and the part of the files that is meant."""

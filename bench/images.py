@@ -112,8 +112,10 @@ def remembered(count: int) -> Callable[[Path, Window | None], np.ndarray]:
     """A `read_image` for files of which windows are read one after the other: (path, window) -> (H, W, C), not writable.
 
     The `count` PNG and JPEG files decoded last stay in memory, since their windows can't be decoded alone; a file that
-    has changed is decoded again. Windows of a TIFF are decoded alone, and nothing of it is kept.
+    has changed is decoded again, and threads that want one file wait for one decoding. Windows of a TIFF are decoded
+    alone, and nothing of it is kept.
     """
+    turns = [threading.Lock() for _ in range(64)]
 
     @lru_cache(maxsize=count)
     def decoded(path: Path, size_bytes: int, time_ns: int) -> np.ndarray:
@@ -125,7 +127,8 @@ def remembered(count: int) -> Callable[[Path, Window | None], np.ndarray]:
         if path.suffix.lower() in TIFF or not path.is_file():
             return read_image(path, window=window)
         stat = path.stat()
-        pixels = decoded(path, stat.st_size, stat.st_mtime_ns)
+        with turns[hash(path) % len(turns)]:
+            pixels = decoded(path, stat.st_size, stat.st_mtime_ns)
         _refuse_outside(path, pixels.shape, None, window)
         return _cut(pixels, window)
 
