@@ -119,10 +119,11 @@ def joined(found: Mapping[str, Mapping[str, Mapping[str, Path]]]) -> dict[str, d
     """
     alone = []
     for sides in found.values():
+        whole = set.intersection(*(set(files) for files in sides.values()))
         for files in sides.values():
-            for name, file in files.items():
+            for name in files.keys() - whole:
                 missing = [part for part, others in sides.items() if name not in others]
-                alone += [f"{file} has no {' and no '.join(missing)}"] * bool(missing)
+                alone.append(f"{files[name]} has no {' and no '.join(missing)}")
     if alone:
         raise ContractError(f"{len(alone)} files have no partner; download them again, or remove them:{listed(sorted(alone))}")
     return {

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-import cv2
 import numpy as np
 from jaxtyping import Float, Int64, Integer, UInt8
 
@@ -66,7 +65,7 @@ def coloured(train_ids: UInt8[np.ndarray, "H W"]) -> Float[np.ndarray, "3 H W"]:
     """The label map as a colour image in [-1, 1]; what is not labelled is black."""
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(CLASSES)] = list(COLOURS.values())
-    return np.stack([cv2.LUT(train_ids, LEVELS[palette[:, band]]) for band in range(3)])
+    return np.stack([np.take(LEVELS[palette[:, band]], train_ids) for band in range(3)])
 
 
 class StreetScenes(FolderDataset):

@@ -139,7 +139,8 @@ class CDD(FolderDataset):
             return as_rgb(paths[0], pixels)
         if pixels.dtype != np.uint8:
             raise ContractError(f"{paths[0]} holds {pixels.dtype} values, expected a map of 8 bits; download it again")
-        return (pixels.mean(axis=2) >= THRESHOLD)[None].astype(np.int64)
+        bands = [pixels[:, :, band].astype(np.uint16) for band in range(pixels.shape[2])]
+        return (sum(bands) >= THRESHOLD * len(bands))[None].astype(np.int64)
 
 
 def _starts(length: int, tile: int) -> list[int]:

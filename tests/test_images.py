@@ -445,3 +445,14 @@ def test_a_remembered_image_is_decoded_once_until_its_file_changes(tmp_path, mon
 def test_windows_of_a_tiff_are_decoded_alone(tmp_path):
     write_image(tmp_path / "a.tif", np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
     assert images.remembered(1)(tmp_path / "a.tif", Window(1, 2, 1, 1)).ravel().tolist() == [30, 31, 32]
+
+
+def test_images_are_found_at_every_depth_by_their_names_in_order(tmp_path):
+    for name in ("b/2.PNG", "b/1.png", "a.jpeg", "b/c/1.tif", ".hidden.png", "b/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "link.png").symlink_to(tmp_path / "a.jpeg")
+    (tmp_path / "nowhere.png").symlink_to(tmp_path / "absent.png")
+    found = find_images(tmp_path)
+    assert list(found) == ["a", "b/1", "b/2", "b/c/1", "link"]
+    assert found["b/2"] == tmp_path / "b" / "2.PNG"
