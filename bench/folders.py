@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from jaxtyping import Int64
 
 from sarbench.bench.dataset import BOTH, Dataset, Georeference, Sample
 from sarbench.bench.errors import ContractError
-from sarbench.bench.images import Window, read_georeference, read_header
+from sarbench.bench.images import Window, read_georeference, read_header, read_labels
 from sarbench.bench.keys import key
 
 SHOWN = 20  # lines of one error
@@ -67,6 +68,13 @@ def share(text: str) -> float:
     return value
 
 
+def side_px(text: str) -> int:
+    """The parser of a side in px, at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError("give a number of pixels, such as 256")
+    return int(text)
+
+
 @dataclass(frozen=True, slots=True)
 class Files:
     """What lies behind one sample id: the files of each part, the scene, and the part of the files that is meant."""
@@ -105,9 +113,44 @@ def find(folder: Path, pattern: str) -> list[Path]:
     return sorted(entry for entry in names if fnmatch.fnmatch(entry.name, pattern) and entry.is_file())
 
 
+def joined(found: Mapping[str, Mapping[str, Mapping[str, Path]]]) -> dict[str, dict[str, dict[str, tuple[Path, ...]]]]:
+    """The files that belong together: from split -> part -> name -> file to split -> name -> part -> (file,).
+
+    Raises one ContractError that lists every file of which another part is missing.
+    """
+    alone = []
+    for sides in found.values():
+        whole = set.intersection(*(set(files) for files in sides.values()))
+        for files in sides.values():
+            for name in files.keys() - whole:
+                missing = [part for part, others in sides.items() if name not in others]
+                alone.append(f"{files[name]} has no {' and no '.join(missing)}")
+    if alone:
+        raise ContractError(f"{len(alone)} files have no partner; download them again, or remove them:{listed(sorted(alone))}")
+    return {
+        split: {name: {part: (files[name],) for part, files in sides.items()} for name in next(iter(sides.values()))}
+        for split, sides in found.items()
+    }
+
+
+def change_map(
+    path: Path, window: Window | None = None, *, unchanged: int = 0, changed: int = 255
+) -> Int64[np.ndarray, "1 H W"]:
+    """A map of two values as 0 (unchanged) and 1 (changed); ContractError naming the file for any other value."""
+    values = read_labels(path, window)
+    other = np.setdiff1d(values, (unchanged, changed))
+    if other.size:
+        raise ContractError(
+            f"{path} holds the value {other[0]}; expected {unchanged} (unchanged) and {changed} (changed) alone: "
+            "replace the file by the one that was downloaded"
+        )
+    return (values == changed)[None].astype(np.int64)
+
+
 class FolderDataset(Dataset):
     """A dataset in a folder. A subclass gives `options`, `layout`, `listing` and `decode`; ids begin with the split's name."""
 
+    root: Path
     options: ClassVar[Mapping[str, Option]] = {}
     layout: ClassVar[str]  # the tree that is expected, for errors: one line a level
 
@@ -152,13 +195,20 @@ class FolderDataset(Dataset):
 
     def wrong_layout(self, problem: str) -> ContractError:
         """The error for a folder that is not the dataset's: what was expected, and what was found."""
-        entries = sorted(self.root.iterdir()) if self.root else []
+        entries = sorted(self.root.iterdir())
         found = ", ".join(entry.name + "/" * entry.is_dir() for entry in entries[:SHOWN])
         more = f", ... and {len(entries) - SHOWN} more" if len(entries) > SHOWN else ""
         return ContractError(
             f"{self.root} is not {self.card.title} as downloaded: {problem}.\nexpected:\n{self.layout.rstrip()}\n"
             f"found: {found + more or 'nothing'}\n{self.card.get}"
         )
+
+    def inner(self, holds: str, *below: str) -> Path:
+        """The first of the root and these folders below it that holds a folder of that name; the layout is wrong without."""
+        for folder in (self.root, *(self.root / name for name in below)):
+            if (folder / holds).is_dir():
+                return folder
+        raise self.wrong_layout(f"no folder {holds}")
 
     # --- What `Dataset` promises ---
 

@@ -7,8 +7,9 @@ import io
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -61,13 +62,24 @@ def find_images(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise ContractError(f"{folder} is not a folder")
     found: dict[str, Path] = {}
-    for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file():
-            name = file.relative_to(folder).with_suffix("").as_posix()
-            if name in found:
-                raise ContractError(f"{found[name]} and {file} have one name; keep one of them")
-            found[name] = file
-    return found
+    waiting = [(folder, "")]
+    while waiting:  # `Path.rglob` asks the file system about every file, which takes seconds for a large dataset
+        place, prefix = waiting.pop()
+        try:
+            entries = list(os.scandir(place))
+        except OSError as error:
+            raise ContractError(f"{place} can't be listed ({error}); make it readable") from error
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append((place / entry.name, f"{prefix}{entry.name}/"))
+                continue
+            stem, suffix = os.path.splitext(entry.name)
+            if suffix.lower() in SUFFIXES and not entry.name.startswith(".") and entry.is_file():
+                file, other = place / entry.name, found.get(prefix + stem)
+                if other is not None:
+                    raise ContractError(f"{min(file, other)} and {max(file, other)} have one name; keep one of them")
+                found[prefix + stem] = file
+    return dict(sorted(found.items()))
 
 
 def read_header(path: Path) -> Header:
@@ -107,6 +119,33 @@ def read_image(path: Path, *, bands: Sequence[int] | None = None, window: Window
     return pixels
 
 
+def remembered(count: int) -> Callable[[Path, Window | None], np.ndarray]:
+    """A `read_image` for files of which windows are read one after the other: (path, window) -> (H, W, C), not writable.
+
+    The `count` PNG and JPEG files decoded last stay in memory, since their windows can't be decoded alone; a file that
+    has changed is decoded again, and threads that want one file wait for one decoding. Windows of a TIFF are decoded
+    alone, and nothing of it is kept.
+    """
+    turns = [threading.Lock() for _ in range(64)]
+
+    @lru_cache(maxsize=count)
+    def decoded(path: Path, size_bytes: int, time_ns: int) -> np.ndarray:
+        pixels = read_image(path)
+        pixels.flags.writeable = False
+        return pixels
+
+    def read(path: Path, window: Window | None = None) -> np.ndarray:
+        if path.suffix.lower() in TIFF or not path.is_file():
+            return read_image(path, window=window)
+        stat = path.stat()
+        with turns[hash(path) % len(turns)]:
+            pixels = decoded(path, stat.st_size, stat.st_mtime_ns)
+        _refuse_outside(path, pixels.shape, None, window)
+        return _cut(pixels, window)
+
+    return read
+
+
 def read_labels(path: Path, window: Window | None = None) -> Integer[np.ndarray, "H W"]:
     """A class map in its own integer type: one band, or a palette image's positions in its palette.
 
@@ -116,7 +155,7 @@ def read_labels(path: Path, window: Window | None = None) -> Integer[np.ndarray,
         if path.suffix.lower() == ".png":
             with path.open("rb") as stream, _open_raster(stream) as image:
                 if image.mode == "P":
-                    image.load()
+                    _load(image, path.read_bytes())
                     labels = np.asarray(image)
                     _refuse_outside(path, (*labels.shape, 1), None, window)
                     return _cut(labels, window)
@@ -140,6 +179,23 @@ def read_georeference(path: Path) -> Georeference | None:
 def scale(values: Shaped[np.ndarray, "..."], low: float, high: float) -> Float[np.ndarray, "..."]:
     """Values clipped to [low, high], then to [-1, 1]; in float64 until the end, so that 8 bits come back exactly."""
     return ((np.clip(values.astype(np.float64), low, high) - low) / (high - low) * 2.0 - 1.0).astype(np.float32)
+
+
+LEVELS = scale(np.arange(256), 0, 255)  # the 8-bit levels in [-1, 1]
+
+
+def as_rgb(path: Path, pixels: np.ndarray, *, grey: bool = False) -> Float[np.ndarray, "3 H W"]:
+    """Pixels (H, W, 3) of 8 bits to float32 (3, H, W), 0..255 to [-1, 1]; with `grey`, one band is repeated.
+
+    Raises ContractError naming the file for pixels of another type or band count.
+    """
+    bands = pixels.shape[2]
+    if pixels.dtype != np.uint8 or not (bands == 3 or (grey and bands == 1)):
+        raise ContractError(
+            f"{path} holds {bands} bands of {pixels.dtype}, expected a colour image of 3 bands of 8 bits; {REMEDY}"
+        )
+    image = np.take(LEVELS, np.ascontiguousarray(pixels.transpose(2, 0, 1)))  # 256 values: looked up, not computed
+    return image if bands == 3 else np.repeat(image, 3, axis=0)
 
 
 def quantise(images: Float[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
@@ -194,10 +250,7 @@ def _read_raster(path: Path) -> np.ndarray:
     data = path.read_bytes()
     with _open_raster(io.BytesIO(data)) as image:
         header = _raster_header(path, image)
-        image.load()
-        whole = PNG_END in data if image.format == "PNG" else data.rfind(JPEG_END) > data.rfind(JPEG_SCAN)
-        if not whole:  # decoders forgive a missing end where all pixels are there; a cut file is still a cut file
-            raise ValueError("the end of the file is missing")
+        _load(image, data)
         if header.dtype == "uint16":  # Pillow cuts 16-bit colour to 8 bits
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
             if pixels is None:
@@ -205,6 +258,13 @@ def _read_raster(path: Path) -> np.ndarray:
             return pixels[:, :, None] if pixels.ndim == 2 else np.ascontiguousarray(pixels[:, :, ::-1])
         pixels = np.asarray(image.convert("L" if header.channels == 1 else "RGB"))
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def _load(image: Image.Image, data: bytes) -> None:
+    image.load()
+    whole = PNG_END in data if image.format == "PNG" else data.rfind(JPEG_END) > data.rfind(JPEG_SCAN)
+    if not whole:  # decoders forgive a missing end where all pixels are there; a cut file is still a cut file
+        raise ValueError("the end of the file is missing")
 
 
 def _png_bytes(path: Path, pixels: UInt8[np.ndarray, "H W C"]) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 
 from sarbench.bench.dataset import DatasetCard
 from sarbench.bench.errors import ContractError
-from sarbench.bench.folders import Files, FolderDataset, Listing, Option, drawn, find, share, value_range
+from sarbench.bench.folders import Files, FolderDataset, Listing, Option, change_map, drawn, find, joined, share, value_range
 from sarbench.bench.images import Window, read_image, read_labels, scale, write_image
 
 
@@ -135,3 +135,27 @@ def test_a_dataset_survives_pickling(root: Path) -> None:
     again = pickle.loads(pickle.dumps(data))
     assert again.ids("train") == data.ids("train")
     assert np.array_equal(again.read(again.ids("test")[0]).target, data.read(data.ids("test")[0]).target)
+
+
+def test_files_that_belong_together_are_joined_by_name_and_all_that_are_alone_are_listed(tmp_path: Path) -> None:
+    a, b, c = (tmp_path / name for name in "abc")
+    assert joined({"train": {"source": {"1": a}, "target": {"1": b}}}) == {"train": {"1": {"source": (a,), "target": (b,)}}}
+    with pytest.raises(ContractError, match=r"(?s)2 files have no partner.*a has no target and no mask.*c has no source$"):
+        joined({"train": {"source": {"1": a}, "target": {}, "mask": {}}, "test": {"source": {}, "target": {"2": c}}})
+
+
+def test_a_change_map_holds_its_two_values_and_no_other(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", np.array([[[0], [255]], [[255], [0]]], np.uint8))
+    found = change_map(tmp_path / "a.png")
+    assert found.dtype == np.int64 and found.tolist() == [[[0, 1], [1, 0]]]
+    assert change_map(tmp_path / "a.png", Window(0, 1, 1, 1)).tolist() == [[[1]]]
+    with pytest.raises(ContractError, match=r"a\.png holds the value 0; expected 1 \(unchanged\) and 2 \(changed\)"):
+        change_map(tmp_path / "a.png", unchanged=1, changed=2)
+
+
+def test_the_root_may_be_given_at_any_level_that_is_known(root: Path) -> None:
+    assert Toy(root).inner("opt") == root
+    (root / "down" / "masks").mkdir(parents=True)
+    assert Toy(root).inner("masks", "nowhere", "down") == root / "down"
+    with pytest.raises(ContractError, match="no folder absent"):
+        Toy(root).inner("absent", "down")

@@ -11,16 +11,19 @@ import pytest
 import rasterio
 from PIL import Image
 
+from sarbench.bench import images
 from sarbench.bench.dataset import Georeference
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import (
     Window,
+    as_rgb,
     find_images,
     quantise,
     read_georeference,
     read_header,
     read_image,
     read_labels,
+    scale,
     write_image,
 )
 
@@ -395,3 +398,61 @@ def test_a_colour_image_is_no_class_map(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(ContractError, match="is no class map: 3 bands"):
         read_labels(tmp_path / "a.png")
+
+
+def test_a_palette_image_without_its_end_is_refused_by_name(tmp_path):
+    labels = Image.fromarray(np.zeros((8, 8), np.uint8))
+    labels.putpalette(list(range(256)) * 3)
+    labels.save(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:-12])
+    with pytest.raises(ContractError, match=r"a\.png can't be read as an image \(the end of the file is missing\)"):
+        read_labels(tmp_path / "a.png")
+
+
+def test_8_bit_colour_becomes_planes_in_minus_one_to_one_exactly_as_scale_does_it():
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 9, 3), np.uint8)
+    image = as_rgb(Path("a.png"), pixels)
+    assert np.array_equal(image, scale(pixels, 0, 255).transpose(2, 0, 1)) and image.flags.c_contiguous
+    assert np.array_equal(quantise(image), pixels.transpose(2, 0, 1))
+
+
+def test_grey_pixels_are_repeated_only_where_that_was_said():
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
+    image = as_rgb(Path("a.png"), grey, grey=True)
+    assert image.shape == (3, 3, 4) and np.array_equal(image[0], image[2])
+    with pytest.raises(ContractError, match=r"a\.png holds 1 bands of uint8, expected a colour image"):
+        as_rgb(Path("a.png"), grey)
+    with pytest.raises(ContractError, match=r"a\.png holds 3 bands of uint16"):
+        as_rgb(Path("a.png"), np.zeros((3, 4, 3), np.uint16))
+
+
+def test_a_remembered_image_is_decoded_once_until_its_file_changes(tmp_path, monkeypatch):
+    file = tmp_path / "a.png"
+    write_image(file, np.full((8, 8, 3), 5, np.uint8))
+    decoded = []
+    monkeypatch.setattr(images, "read_image", lambda path, **options: decoded.append(path) or read_image(path, **options))
+    read = images.remembered(2)
+    assert read(file, Window(0, 0, 4, 8)).shape == (4, 8, 3) and read(file, Window(4, 0, 4, 8)).max() == 5
+    assert decoded == [file]
+    write_image(file, np.full((9, 8, 3), 6, np.uint8))
+    assert read(file, None).max() == 6
+    with pytest.raises(ContractError, match=r"a\.png has 9x8 px; the window .* leaves it"):
+        read(file, Window(4, 0, 8, 8))
+    with pytest.raises(ContractError, match=r"b\.png does not exist"):
+        read(tmp_path / "b.png", None)
+
+
+def test_windows_of_a_tiff_are_decoded_alone(tmp_path):
+    write_image(tmp_path / "a.tif", np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
+    assert images.remembered(1)(tmp_path / "a.tif", Window(1, 2, 1, 1)).ravel().tolist() == [30, 31, 32]
+
+
+def test_images_are_found_at_every_depth_by_their_names_in_order(tmp_path):
+    for name in ("b/2.PNG", "b/1.png", "a.jpeg", "b/c/1.tif", ".hidden.png", "b/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "link.png").symlink_to(tmp_path / "a.jpeg")
+    (tmp_path / "nowhere.png").symlink_to(tmp_path / "absent.png")
+    found = find_images(tmp_path)
+    assert list(found) == ["a", "b/1", "b/2", "b/c/1", "link"]
+    assert found["b/2"] == tmp_path / "b" / "2.PNG"
