@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -66,6 +67,9 @@ def share(text: str) -> float:
     return value
 
 
+REPEAT = Option("none", "repeat: a source of one band becomes three equal channels", ("none", "repeat"))
+
+
 @dataclass(frozen=True, slots=True)
 class Files:
     """What lies behind one sample id: the files of each part, the scene, and the part of the files that is meant."""
@@ -100,18 +104,22 @@ def find(folder: Path, pattern: str) -> list[Path]:
     """
     if not folder.is_dir():
         raise ContractError(f"{folder} is not a folder")
-    names = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    return sorted(entry for entry in names if fnmatch.fnmatch(entry.name, pattern) and entry.is_file())
+    with os.scandir(folder) as entries:  # which knows what is a file without asking the disk for each, as large sets need
+        names = [entry.name for entry in entries if fnmatch.fnmatch(entry.name, pattern) and entry.is_file()]
+    return sorted(folder / name for name in names if not name.startswith("."))
 
 
 class FolderDataset(Dataset):
     """A dataset in a folder. A subclass gives `options`, `layout`, `listing` and `decode`; ids begin with the split's name."""
 
+    root: Path
     options: ClassVar[Mapping[str, Option]] = {}
     layout: ClassVar[str]  # the tree that is expected, for errors: one line a level
 
     def __init__(self, root: Path | None, **options: str) -> None:
         self.option = self._parsed(options)
+        if self.option.get("channels") == "repeat":
+            self.source_channels = 3
         title = self.card.title
         if root is None or not Path(root).is_dir():
             raise ContractError(f"{title} needs its folder: --data FOLDER (got {root}). {self.card.get}")
@@ -119,6 +127,9 @@ class FolderDataset(Dataset):
         listing = self.listing()
         if not any(listing.values()):
             raise self.wrong_layout("no images found")
+        for split in SPLITS:
+            if not listing[split]:
+                raise ContractError(f"{self.root}: no {split} images; download more of {title}, or choose another split")
         self._files = {f"{split}/{name}": files for split, found in listing.items() for name, files in found.items()}
         self._refuse_cut_scenes()
 
@@ -151,7 +162,7 @@ class FolderDataset(Dataset):
 
     def wrong_layout(self, problem: str) -> ContractError:
         """The error for a folder that is not the dataset's: what was expected, and what was found."""
-        entries = sorted(self.root.iterdir()) if self.root else []
+        entries = sorted(self.root.iterdir())
         found = ", ".join(entry.name + "/" * entry.is_dir() for entry in entries[:SHOWN])
         more = f", ... and {len(entries) - SHOWN} more" if len(entries) > SHOWN else ""
         return ContractError(
@@ -184,6 +195,8 @@ class FolderDataset(Dataset):
         files = self._files[sample_id]
         arrays = {name: self.decode(name, files.parts[name], files.window) for name in parts if name in files.parts}
         self._refuse_uneven(files, arrays)
+        if "source" in arrays and len(arrays["source"]) == 1 < self.source_channels:  # channels=repeat
+            arrays["source"] = np.repeat(arrays["source"], self.source_channels, axis=0)
         return Sample(
             arrays.get("source"), arrays.get("target"), {name: array for name, array in arrays.items() if name not in BOTH}
         )

@@ -42,7 +42,7 @@ def allowed(file: Path) -> tuple[str, ...] | None:
     if part[0] == "methods":
         return ("sarbench.bench.interface", f"sarbench.methods.{part[1]}", "sarbench.methods.networks")
     if part[0] == "datasets":
-        return tuple(f"sarbench.bench.{name}" for name in ("interface", "images", "folders", "errors")) + (
+        return tuple(f"sarbench.bench.{name}" for name in ("interface", "images", "folders", "radar_sets", "errors")) + (
             "sarbench.datasets.world",
         )
     return None
