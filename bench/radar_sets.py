@@ -61,9 +61,9 @@ def read_lines(path: Path) -> tuple[str, ...]:
 def sampled(names: Iterable[str]) -> frozenset[str]:
     """A fifth of the names at random, in the way of C-DiffSET: 3,999 of 20,000 and 680 of 3,401.
 
-    Python's generator with the seed 2025 over the sorted names (`data_split.py` of KAIST-VICLab/C-DiffSET, commit f5f708de).
-    The authors' names came in the order of their disk, so theirs are other images: the same counts and the same chance. A
-    draw by image puts neighbours that overlap on both sides.
+    Python's generator with the seed 2025 over the sorted names (`data_split.py` of KAIST-VICLab/C-DiffSET, commit f5f708de;
+    later ones say 2024). Their names came in the order of their disk, so the same draw gave them other images: only counts
+    and chances are equal. A draw by image puts neighbours that overlap on both sides.
     """
     every = sorted(names)
     return frozenset(random.Random(2025).sample(every, int(len(every) * (1 - 80 / 100))))
