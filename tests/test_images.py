@@ -373,19 +373,6 @@ def test_a_window_and_bands_are_what_the_whole_image_has_there(tmp_path: Path, s
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("window", [Window(0, 0, 41, 3), Window(-1, 0, 2, 2), Window(0, 28, 2, 3)])
-@pytest.mark.parametrize("name", ["a.png", "a.tif"])
-def test_a_file_of_another_number_of_bands_than_expected_is_refused(tmp_path, name):
-    write_image(tmp_path / name, noise(6, 5, 3))
-    assert read_image(tmp_path / name, count=3, bands=(2,)).shape == (6, 5, 1)
-    with pytest.raises(ContractError, match=rf"{name} has 3 bands, expected 4"):
-        read_image(tmp_path / name, count=4)
-
-
-def test_8_bits_are_scaled_as_any_other_number():
-    levels = np.arange(256)
-    assert np.array_equal(scale(levels.astype(np.uint8), 20, 200), scale(levels, 20, 200))
-
-
 def test_a_window_that_leaves_the_image_is_refused(tmp_path: Path, suffix: str, window: Window) -> None:
     write_image(tmp_path / f"a{suffix}", np.zeros((40, 30, 1), np.uint8))
     with pytest.raises(ContractError, match="leaves it"):
@@ -409,3 +396,16 @@ def test_a_colour_image_is_no_class_map(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(ContractError, match="is no class map: 3 bands"):
         read_labels(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_a_file_of_another_number_of_bands_than_expected_is_refused(tmp_path, name):
+    write_image(tmp_path / name, noise(6, 5, 3))
+    assert read_image(tmp_path / name, count=3, bands=(2,)).shape == (6, 5, 1)
+    with pytest.raises(ContractError, match=rf"{name} has 3 bands, expected 4"):
+        read_image(tmp_path / name, count=4)
+
+
+def test_8_bits_are_scaled_as_any_other_number():
+    levels = np.arange(256)
+    assert np.array_equal(scale(levels.astype(np.uint8), 20, 200), scale(levels, 20, 200))
