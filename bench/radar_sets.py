@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
 from sarbench.bench.errors import ContractError
-from sarbench.bench.folders import listed
-from sarbench.bench.images import REMEDY, Window, read_image
+from sarbench.bench.folders import Option, listed, value_range
+from sarbench.bench.images import REMEDY, Window, read_image, scale
 
 # --- Listing ---------------------------------------------------------------------------------------------------------
 
@@ -85,14 +85,6 @@ def read_bands(
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def read_decibels(path: Path, bands: Collection[int], window: Window | None = None) -> Float[np.ndarray, "C H W"]:
-    """Bands of a Sentinel-1 tile of two bands, VV and VH, in dB; ContractError for one that holds no value below 0."""
-    db = read_bands(path, 2, ("float32", "float64"), bands, window)
-    if db.min() >= 0.0:
-        raise ContractError(f"{path} holds no value below 0, so it is not in dB; {REMEDY}")
-    return db
-
-
 def read_grey(path: Path, hint: str = REMEDY) -> UInt8[np.ndarray, "1 H W"]:
     """An 8-bit grey image, also where it is stored as three equal channels; ContractError naming the file for any other."""
     pixels = read_image(path)
@@ -102,3 +94,41 @@ def read_grey(path: Path, hint: str = REMEDY) -> UInt8[np.ndarray, "1 H W"]:
     if not (pixels == grey).all():
         raise ContractError(f"{path} is coloured, but SAR is grey; {hint}")
     return np.ascontiguousarray(grey.transpose(2, 0, 1))
+
+
+# --- Sentinel-1 and Sentinel-2 as in SEN12MS and DFC2020 ---------------------------------------------------------------
+
+VV, VH = 1, 2
+VH_RANGE_DB, DIFFERENCE_RANGE_DB = (-32.5, 0.0), (0.0, 20.0)
+RED_GREEN_BLUE, NIR = (4, 3, 2), (8,)  # of the 13 bands B1 to B8, B8A, B9 to B12
+NIR_RANGE = (0.0, 10_000.0)
+
+SENTINEL_OPTIONS = {
+    "channels": Option("vv", "vv; repeat: VV three times; vv-vh-diff: VV, VH, VV - VH", ("vv", "repeat", "vv-vh-diff")),
+    "source_range": Option("-25,0", "LO,HI in dB: the VV values that become -1 and 1", parse=value_range),
+    "target_range": Option("0,3000", "LO,HI in digital numbers: the values that become -1 and 1", parse=value_range),
+}
+
+
+def read_sentinel_1(
+    path: Path, channels: str, vv_range_db: tuple[float, float], window: Window | None = None
+) -> Float[np.ndarray, "C H W"]:
+    """VV in [-1, 1], or with `channels` "vv-vh-diff" VV, VH and VV - VH, each by its own range.
+
+    Raises ContractError naming the file unless it has 2 floating-point bands, and for one without a value below 0 dB.
+    """
+    both = channels == "vv-vh-diff"
+    db = read_bands(path, 2, ("float32", "float64"), (VV, VH) if both else (VV,), window)
+    if db.min() >= 0.0:
+        raise ContractError(f"{path} holds no value below 0, so it is not in dB; {REMEDY}")
+    vv = scale(db[:1], *vv_range_db)
+    if not both:
+        return vv
+    return np.concatenate([vv, scale(db[1:], *VH_RANGE_DB), scale(db[:1] - db[1:], *DIFFERENCE_RANGE_DB)])
+
+
+def read_sentinel_2(
+    path: Path, bands: tuple[int, ...], limits: tuple[float, float], window: Window | None = None
+) -> Float[np.ndarray, "C H W"]:
+    """Some of the 13 bands, digital numbers in `limits` to [-1, 1]; ContractError unless the file has 13 bands of uint16."""
+    return scale(read_bands(path, 13, ("uint16",), bands, window), *limits)

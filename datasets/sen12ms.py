@@ -27,10 +27,21 @@ from pathlib import Path
 import numpy as np
 
 from sarbench.bench.errors import ContractError
-from sarbench.bench.folders import Files, FolderDataset, Listing, Option, drawn, listed, share, value_range
-from sarbench.bench.images import Window, scale
+from sarbench.bench.folders import Files, FolderDataset, Listing, Option, drawn, listed, share
+from sarbench.bench.images import Window
 from sarbench.bench.interface import DatasetCard
-from sarbench.bench.radar_sets import matched, named, read_bands, read_decibels, read_lines
+from sarbench.bench.radar_sets import (
+    NIR,
+    NIR_RANGE,
+    RED_GREEN_BLUE,
+    SENTINEL_OPTIONS,
+    matched,
+    named,
+    read_bands,
+    read_lines,
+    read_sentinel_1,
+    read_sentinel_2,
+)
 
 SCENE = re.compile(r"(s1|s2|lc)_(\d+)")
 NAME = re.compile(r"(ROIs\d+_[a-z]+)_(?:s1|s2|lc)_(\d+)_(p\d+)(?:\.tif)?")
@@ -44,10 +55,6 @@ HOLD_OUT = {
 }
 DAMAGED = "ROIs1868_summer/146/p202"
 
-VV, VH = 1, 2
-RED_GREEN_BLUE, NIR = (4, 3, 2), 8
-VH_RANGE_DB, DIFFERENCE_RANGE_DB = (-32.5, 0.0), (0.0, 20.0)
-NIR_RANGE = (0.0, 10_000.0)
 NOT_LABELLED = 255
 
 
@@ -86,9 +93,7 @@ class Sen12MS(FolderDataset):
         "water",
     )
     options = {
-        "channels": Option("vv", "vv; repeat: VV three times; vv-vh-diff: VV, VH, VV - VH", ("vv", "repeat", "vv-vh-diff")),
-        "source_range": Option("-25,0", "LO,HI in dB: the VV values that become -1 and 1", parse=value_range),
-        "target_range": Option("0,3000", "LO,HI in digital numbers: the values that become -1 and 1", parse=value_range),
+        **SENTINEL_OPTIONS,
         "split": Option("official", "official: lists or hold-out scenes; drawn: by a hash of the scene", ("official", "drawn")),
         "test_share": Option("0.1", "split=drawn: share of the scenes to test on", parse=share),
     }
@@ -160,18 +165,10 @@ train_list.txt, test_list.txt   (may be left out)"""
     def decode(self, part: str, paths: tuple[Path, ...], window: Window | None) -> np.ndarray:
         """The bands that the part needs, scaled; labels as class indices."""
         if part == "source":
-            return self._radar(paths[0], window)
+            return read_sentinel_1(paths[0], self.option["channels"], self.option["source_range"], window)
         if part == "labels":
             igbp = read_bands(paths[0], 4, ("uint16",), (1,), window).astype(np.int64)
             return np.where((igbp >= 1) & (igbp <= len(self.classes)), igbp - 1, NOT_LABELLED)
         if part == "nir":
-            return scale(read_bands(paths[0], 13, ("uint16",), (NIR,), window), *NIR_RANGE)
-        return scale(read_bands(paths[0], 13, ("uint16",), RED_GREEN_BLUE, window), *self.option["target_range"])
-
-    def _radar(self, path: Path, window: Window | None) -> np.ndarray:
-        both = self.option["channels"] == "vv-vh-diff"
-        db = read_decibels(path, (VV, VH) if both else (VV,), window)
-        vv = scale(db[:1], *self.option["source_range"])
-        if not both:
-            return vv
-        return np.concatenate([vv, scale(db[1:], *VH_RANGE_DB), scale(db[:1] - db[1:], *DIFFERENCE_RANGE_DB)])
+            return read_sentinel_2(paths[0], NIR, NIR_RANGE, window)
+        return read_sentinel_2(paths[0], RED_GREEN_BLUE, self.option["target_range"], window)
