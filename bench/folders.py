@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -75,6 +76,9 @@ def side_px(text: str) -> int:
     return int(text)
 
 
+REPEAT = Option("none", "repeat: a source of one band becomes three equal channels", ("none", "repeat"))
+
+
 @dataclass(frozen=True, slots=True)
 class Files:
     """What lies behind one sample id: the files of each part, the scene, and the part of the files that is meant."""
@@ -109,8 +113,9 @@ def find(folder: Path, pattern: str) -> list[Path]:
     """
     if not folder.is_dir():
         raise ContractError(f"{folder} is not a folder")
-    names = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    return sorted(entry for entry in names if fnmatch.fnmatch(entry.name, pattern) and entry.is_file())
+    with os.scandir(folder) as entries:  # which knows what is a file without asking the disk for each, as large sets need
+        names = [entry.name for entry in entries if fnmatch.fnmatch(entry.name, pattern) and entry.is_file()]
+    return sorted(folder / name for name in names if not name.startswith("."))
 
 
 def joined(found: Mapping[str, Mapping[str, Mapping[str, Path]]]) -> dict[str, dict[str, dict[str, tuple[Path, ...]]]]:
@@ -131,6 +136,11 @@ def joined(found: Mapping[str, Mapping[str, Mapping[str, Path]]]) -> dict[str, d
         split: {name: {part: (files[name],) for part, files in sides.items()} for name in next(iter(sides.values()))}
         for split, sides in found.items()
     }
+
+
+def matched(parts: Mapping[str, Mapping[str, Path]]) -> dict[str, dict[str, tuple[Path, ...]]]:
+    """As `joined`, for files of no split: from part -> name -> file to name -> part -> (file,)."""
+    return joined({"": parts})[""]
 
 
 def change_map(
@@ -156,6 +166,8 @@ class FolderDataset(Dataset):
 
     def __init__(self, root: Path | None, **options: str) -> None:
         self.option = self._parsed(options)
+        if self.option.get("channels") == "repeat":
+            self.source_channels = 3
         title = self.card.title
         if root is None or not Path(root).is_dir():
             raise ContractError(f"{title} needs its folder: --data FOLDER (got {root}). {self.card.get}")
@@ -163,6 +175,9 @@ class FolderDataset(Dataset):
         listing = self.listing()
         if not any(listing.values()):
             raise self.wrong_layout("no images found")
+        for split in SPLITS:
+            if not listing[split]:
+                raise ContractError(f"{self.root}: no {split} images; download more of {title}, or choose another split")
         self._files = {f"{split}/{name}": files for split, found in listing.items() for name, files in found.items()}
         self._refuse_cut_scenes()
 
@@ -235,6 +250,8 @@ class FolderDataset(Dataset):
         files = self._files[sample_id]
         arrays = {name: self.decode(name, files.parts[name], files.window) for name in parts if name in files.parts}
         self._refuse_uneven(files, arrays)
+        if "source" in arrays and len(arrays["source"]) == 1 < self.source_channels:  # channels=repeat
+            arrays["source"] = np.repeat(arrays["source"], self.source_channels, axis=0)
         return Sample(
             arrays.get("source"), arrays.get("target"), {name: array for name, array in arrays.items() if name not in BOTH}
         )

@@ -92,10 +92,13 @@ def read_header(path: Path) -> Header:
             return _raster_header(path, image)
 
 
-def read_image(path: Path, *, bands: Sequence[int] | None = None, window: Window | None = None) -> np.ndarray:
+def read_image(
+    path: Path, *, bands: Sequence[int] | None = None, window: Window | None = None, count: int | None = None
+) -> np.ndarray:
     """Decode an image: (H, W, C) in the file's own dtype, such as uint8, uint16, int16 or float32.
 
-    `bands` counts from 1 (None: all); of a TIFF, only what lies in `window` is decoded (None: the whole image).
+    `bands` counts from 1 (None: all); of a TIFF, only what lies in `window` is decoded (None: the whole image). A file
+    whose number of bands is not `count` is refused (None: any).
 
     Palettes become RGB. An alpha channel of a PNG is refused, since what lies below it is not defined; in a GeoTIFF every
     band counts as a channel (writers call the fourth of any four bands alpha), and scale and offset tags are not applied.
@@ -105,9 +108,10 @@ def read_image(path: Path, *, bands: Sequence[int] | None = None, window: Window
     """
     with _naming(path):
         if path.suffix.lower() in TIFF:
-            pixels = _read_tiff(path, bands, window)
+            pixels = _read_tiff(path, bands, window, count)
         else:
             pixels = _read_raster(path)
+            _refuse_other_count(path, pixels.shape[2], count)
             _refuse_outside(path, pixels.shape, bands, window)
             pixels = _cut(pixels, window)
             if bands is not None:
@@ -178,6 +182,8 @@ def read_georeference(path: Path) -> Georeference | None:
 
 def scale(values: Shaped[np.ndarray, "..."], low: float, high: float) -> Float[np.ndarray, "..."]:
     """Values clipped to [low, high], then to [-1, 1]; in float64 until the end, so that 8 bits come back exactly."""
+    if values.dtype == np.uint8:  # 256 values: a look-up is 4 times as fast
+        return scale(np.arange(256), low, high)[values]
     return ((np.clip(values.astype(np.float64), low, high) - low) / (high - low) * 2.0 - 1.0).astype(np.float32)
 
 
@@ -303,14 +309,15 @@ def _tiff_header(path: Path, file: DatasetReader) -> Header:
     return Header(file.height, file.width, file.count, file.dtypes[0], file.nodata)
 
 
-def _read_tiff(path: Path, bands: Sequence[int] | None, window: Window | None) -> np.ndarray:
+def _read_tiff(path: Path, bands: Sequence[int] | None, window: Window | None, count: int | None) -> np.ndarray:
     from rasterio.enums import ColorInterp
     from rasterio.windows import Window as Rectangle
 
     with _open_tiff(path) as file:
-        _tiff_header(path, file)
+        channels = _tiff_header(path, file).channels
         palette = file.colorinterp[0] == ColorInterp.palette
-        _refuse_outside(path, (file.height, file.width, 3 if palette else file.count), bands, window)
+        _refuse_other_count(path, channels, count)
+        _refuse_outside(path, (file.height, file.width, channels), bands, window)
         _refuse_missing_blocks(path, file)
         part = Rectangle(window.left, window.top, window.width, window.height) if window else None
         pixels = file.read(None if bands is None or palette else list(bands), window=part).transpose(1, 2, 0)
@@ -325,6 +332,11 @@ def _cut(pixels: np.ndarray, window: Window | None) -> np.ndarray:
     if window is None:
         return pixels
     return pixels[window.top : window.top + window.height, window.left : window.left + window.width]
+
+
+def _refuse_other_count(path: Path, channels: int, count: int | None) -> None:
+    if count is not None and channels != count:
+        raise ContractError(f"{path} has {channels} bands, expected {count}; {REMEDY}")
 
 
 def _refuse_outside(path: Path, shape: Sequence[int], bands: Sequence[int] | None, window: Window | None) -> None:

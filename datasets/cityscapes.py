@@ -20,7 +20,7 @@ from pathlib import Path
 
 from sarbench.bench.dataset import DatasetCard
 from sarbench.bench.folders import Listing, Option, joined
-from sarbench.bench.street_scenes import DIRECTION, DIRECTIONS, StreetScenes
+from sarbench.datasets.families.street_scenes import DIRECTION, DIRECTIONS, StreetScenes
 
 FOLDERS = {"train": "train", "test": "val"}
 PHOTO, LABELS = "_leftImg8bit.png", "_gtFine_labelIds.png"

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from sarbench.bench.dataset import DatasetCard
 from sarbench.bench.folders import Listing, Option
-from sarbench.bench.photo_sets import DIRECTIONS, SideBySide
+from sarbench.datasets.families.photo_sets import DIRECTIONS, SideBySide
 
 
 class Facades(SideBySide):

@@ -28,7 +28,7 @@ from sarbench.bench.dataset import DatasetCard
 from sarbench.bench.errors import ContractError
 from sarbench.bench.folders import Listing, Option, joined, listed
 from sarbench.bench.images import find_images
-from sarbench.bench.street_scenes import DIRECTION, DIRECTIONS, StreetScenes
+from sarbench.datasets.families.street_scenes import DIRECTION, DIRECTIONS, StreetScenes
 
 PAGE = "https://download.visinf.tu-darmstadt.de/data/from_games/"
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from sarbench.bench.dataset import DatasetCard
 from sarbench.bench.folders import Listing, Option
-from sarbench.bench.photo_sets import SideBySide
+from sarbench.datasets.families.photo_sets import SideBySide
 
 
 class Sketch2Anime(SideBySide):

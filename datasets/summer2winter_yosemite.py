@@ -19,7 +19,7 @@ Layout, as summer2winter_yosemite.zip unpacks:
 from __future__ import annotations
 
 from sarbench.bench.dataset import DatasetCard
-from sarbench.bench.photo_sets import TwoDomains
+from sarbench.datasets.families.photo_sets import TwoDomains
 
 
 class Summer2WinterYosemite(TwoDomains):

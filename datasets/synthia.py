@@ -29,7 +29,7 @@ from sarbench.bench.dataset import DatasetCard
 from sarbench.bench.errors import ContractError
 from sarbench.bench.folders import Listing, Option, drawn, joined, share
 from sarbench.bench.images import Window, find_images, read_image
-from sarbench.bench.street_scenes import DIRECTION, DIRECTIONS, StreetScenes, train_id_table
+from sarbench.datasets.families.street_scenes import DIRECTION, DIRECTIONS, StreetScenes, train_id_table
 
 BLOCK = 50  # images in a row that stay together
 

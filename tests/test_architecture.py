@@ -42,9 +42,10 @@ def allowed(file: Path) -> tuple[str, ...] | None:
     if part[0] == "methods":
         return ("sarbench.bench.interface", f"sarbench.methods.{part[1]}", "sarbench.methods.networks")
     if part[0] == "datasets":
-        return tuple(
-            f"sarbench.bench.{name}" for name in ("dataset", "images", "folders", "street_scenes", "photo_sets", "errors")
-        ) + ("sarbench.datasets.world",)
+        return tuple(f"sarbench.bench.{name}" for name in ("dataset", "images", "folders", "errors")) + (
+            "sarbench.datasets.families",
+            "sarbench.datasets.world",
+        )
     return None
 
 

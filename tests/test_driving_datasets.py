@@ -12,7 +12,7 @@ from PIL import Image
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import quantise
 from sarbench.bench.registry import load_dataset
-from sarbench.bench.street_scenes import CITYSCAPES_TABLE, CLASSES, COLOURS, LABEL_IDS, coloured
+from sarbench.datasets.families.street_scenes import CITYSCAPES_TABLE, CLASSES, COLOURS, LABEL_IDS, coloured
 
 SETS = ("cityscapes", "gta5", "synthia")
 

@@ -10,7 +10,19 @@ import pytest
 
 from sarbench.bench.dataset import DatasetCard
 from sarbench.bench.errors import ContractError
-from sarbench.bench.folders import Files, FolderDataset, Listing, Option, change_map, drawn, find, joined, share, value_range
+from sarbench.bench.folders import (
+    REPEAT,
+    Files,
+    FolderDataset,
+    Listing,
+    Option,
+    change_map,
+    drawn,
+    find,
+    joined,
+    share,
+    value_range,
+)
 from sarbench.bench.images import Window, read_image, read_labels, scale, write_image
 
 
@@ -116,6 +128,26 @@ def test_an_empty_folder_is_a_wrong_layout(tmp_path: Path) -> None:
     (tmp_path / "sar").mkdir()
     with pytest.raises(ContractError, match="no images found"):
         Toy(tmp_path)
+
+
+def test_a_split_without_images_is_refused(root: Path) -> None:
+    for file in (root / "sar").iterdir():
+        if int(file.stem) > 1:
+            file.unlink()
+    with pytest.raises(ContractError, match=r"no (train|test) images; download more of Toy, or choose another split"):
+        Toy(root)
+
+
+def test_repeat_makes_three_equal_channels_of_one(root: Path) -> None:
+    class Repeating(Toy):
+        options = {**Toy.options, "channels": REPEAT}
+
+    data = Repeating(root, channels="repeat")
+    source = data.read(data.ids("test")[0], ["source"]).source
+    assert data.source_channels == 3
+    assert source.shape == (3, 8, 4)
+    assert (source == source[0]).all()
+    assert Repeating(root).read(data.ids("test")[0]).source.shape == (1, 8, 4)
 
 
 def test_parts_of_two_sizes_are_refused_by_name(root: Path) -> None:

@@ -456,3 +456,16 @@ def test_images_are_found_at_every_depth_by_their_names_in_order(tmp_path):
     found = find_images(tmp_path)
     assert list(found) == ["a", "b/1", "b/2", "b/c/1", "link"]
     assert found["b/2"] == tmp_path / "b" / "2.PNG"
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_a_file_of_another_number_of_bands_than_expected_is_refused(tmp_path, name):
+    write_image(tmp_path / name, noise(6, 5, 3))
+    assert read_image(tmp_path / name, count=3, bands=(2,)).shape == (6, 5, 1)
+    with pytest.raises(ContractError, match=rf"{name} has 3 bands, expected 4"):
+        read_image(tmp_path / name, count=4)
+
+
+def test_8_bits_are_scaled_as_any_other_number():
+    levels = np.arange(256)
+    assert np.array_equal(scale(levels.astype(np.uint8), 20, 200), scale(levels, 20, 200))
