@@ -119,23 +119,25 @@ def find(folder: Path, pattern: str) -> list[Path]:
 
 
 def joined(found: Mapping[str, Mapping[str, Mapping[str, Path]]]) -> dict[str, dict[str, dict[str, tuple[Path, ...]]]]:
-    """The files that belong together: from split -> part -> name -> file to split -> name -> part -> (file,).
+    """The files that belong together: from split -> part -> name -> file to split -> name -> part -> (file,), names sorted.
 
-    Raises one ContractError that lists every file of which another part is missing.
+    Raises one ContractError that lists every sample of which a part is missing.
     """
     alone = []
-    for sides in found.values():
-        whole = set.intersection(*(set(files) for files in sides.values()))
-        for files in sides.values():
-            for name in files.keys() - whole:
-                missing = [part for part, others in sides.items() if name not in others]
-                alone.append(f"{files[name]} has no {' and no '.join(missing)}")
+    whole: dict[str, dict[str, dict[str, tuple[Path, ...]]]] = {}
+    for split, parts in found.items():
+        whole[split] = {}
+        for name in sorted(set().union(*parts.values())):
+            missing = [part for part, files in parts.items() if name not in files]
+            present = {part: (files[name],) for part, files in parts.items() if name in files}
+            if missing:
+                alone.append(f"{next(iter(present.values()))[0]} has no {' and no '.join(missing)}")
+            whole[split][name] = present
     if alone:
-        raise ContractError(f"{len(alone)} files have no partner; download them again, or remove them:{listed(sorted(alone))}")
-    return {
-        split: {name: {part: (files[name],) for part, files in sides.items()} for name in next(iter(sides.values()))}
-        for split, sides in found.items()
-    }
+        raise ContractError(
+            f"{len(alone)} files have no partner; download what is missing, or remove them:{listed(sorted(alone))}"
+        )
+    return whole
 
 
 def matched(parts: Mapping[str, Mapping[str, Path]]) -> dict[str, dict[str, tuple[Path, ...]]]:

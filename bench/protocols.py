@@ -155,8 +155,14 @@ OWN = (
     _own("sen12", "SEN1-2, split by scene", "sar to optical", REPEAT),
     _own("sen12ms", "SEN12MS, split by scene", "sar to optical", REPEAT),
     _own("qxs_saropt", "QXS-SAROPT, split by blocks of numbers", "sar to optical", REPEAT),
-    _own("sar2opt", "SAR2Opt, its own split", "sar to optical", REPEAT, 512),
-    _own("spacenet6", "SpaceNet6, split by strip", "sar to optical", (("channels", "hh-mean-vv"),), 512),
+    _own(
+        "sar2opt",
+        "SAR2Opt, its own split without the training tiles that overlap test tiles",
+        "sar to optical",
+        (*REPEAT, ("split", "disjoint")),
+        512,
+    ),
+    _own("spacenet6", "SpaceNet6, split by ground", "sar to optical", (("channels", "hh-mean-vv"),), 512),
     _own("dfc2020", "DFC2020, its own split", "sar to optical", REPEAT),
     _own("cdd", "CDD, season varying: tiles of its own split", "season", judges=("change_detection",)),
     _own("levir_cd", "LEVIR-CD, its own split", "season", judges=("change_detection",)),
@@ -199,6 +205,7 @@ S3OIL = (
         300,
         2_700,
         task="sketch to colour",
+        options=(),
     ),
     _s3oil("s3oil-5", "S3OIL, table 5: the weights of its losses", "sen12ms", main_metric="lpips"),
     _s3oil("s3oil-6", "S3OIL, table 6: parameters and hours of training (the cost block of the board)", "sen12ms"),
@@ -240,13 +247,13 @@ def _cdiffset(name: str, about: str, dataset: str, options: Options, crop_px: in
     )
 
 
-SPACENET6 = (("channels", "hh-mean-vv"), ("scaling", "percentile"), ("split", "cdiffset"))
+SPACENET6 = (("channels", "hh-mean-vv"), ("scaling", "percentile"), ("split", "random"))
 CDIFFSET = (
     _cdiffset("cdiffset-1-sar2opt", "C-DiffSET, table 1, SAR2Opt", "sar2opt", REPEAT, 512, 16),
     _cdiffset(
-        "cdiffset-1-spacenet6", "C-DiffSET, table 1, SpaceNet6: its random split cuts strips", "spacenet6", SPACENET6, 512, 16
+        "cdiffset-1-spacenet6", "C-DiffSET, table 1, SpaceNet6: its random split cuts scenes", "spacenet6", SPACENET6, 512, 16
     ),
-    _cdiffset("cdiffset-2", "C-DiffSET, table 2, QXS-SAROPT", "qxs_saropt", (*REPEAT, ("split", "cdiffset")), 256, 64),
+    _cdiffset("cdiffset-2", "C-DiffSET, table 2, QXS-SAROPT", "qxs_saropt", (*REPEAT, ("split", "random")), 256, 64),
     _cdiffset("cdiffset-3", "C-DiffSET, table 3: pretraining and the confidence loss, SAR2Opt", "sar2opt", REPEAT, 512, 16),
     _cdiffset(
         "cdiffset-4",
@@ -267,8 +274,11 @@ CDIFFSET = (
 # --- SRUIT ------------------------------------------------------------------------------------------------------------
 
 
-def _sruit(name: str, about: str) -> Protocol:
-    """756 half-overlapping tiles of one pair of scenes, used in training and in testing; 200 epochs."""
+def _sruit(name: str, about: str, *season: tuple[str, str]) -> Protocol:
+    """756 half-overlapping tiles of one pair of scenes, used in training and in testing; 200 epochs.
+
+    The folder of a pair has no official name: lay the scenes into those named here, or say --data-option season=NAME.
+    """
     return Protocol(
         name,
         about,
@@ -279,7 +289,7 @@ def _sruit(name: str, about: str) -> Protocol:
             "bench": Size(100_000, 256, 256),
             "paper": Size(200 * 756, 256, 256),
         },
-        options=(("layout", "scenes"), ("split", "paper")),
+        options=(("layout", "scenes"), *season, ("split", "paper")),
         metrics=("dbcnn", "nima", "total_variation"),
         main_metric="total_variation",
         judges=("change_detection",),
@@ -288,8 +298,8 @@ def _sruit(name: str, about: str) -> Protocol:
 
 
 SRUIT = (
-    _sruit("sruit-1", "SRUIT, table 1: change detection after summer to autumn (CDD)"),
-    _sruit("sruit-2", "SRUIT, table 2: change detection after summer to winter (CDD)"),
+    _sruit("sruit-1", "SRUIT, table 1: change detection after summer to autumn (CDD)", ("season", "summer_autumn")),
+    _sruit("sruit-2", "SRUIT, table 2: change detection after summer to winter (CDD)", ("season", "summer_winter")),
     _sruit("sruit-3", "SRUIT, table 3: image quality without reference (CDD)"),
 )
 

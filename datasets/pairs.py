@@ -123,7 +123,7 @@ class PairsFolder(Dataset):
         source="as the folder's; range by --data-option source_range",
         target="as the folder's; range by --data-option target_range",
         task="as the folder's",
-        group=None,
+        group="what the option scene or the manifest says",
         licence="as the folder's",
         reference="",
         get="Any folder of registered pairs of your own: see the layouts in datasets/pairs.py.",
