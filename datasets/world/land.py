@@ -15,7 +15,7 @@ from numpy.random import Generator
 
 from sarbench.datasets.world import settlements
 from sarbench.datasets.world.exact import words
-from sarbench.datasets.world.materials import FOREST, INDEX, LABELS, MATERIALS, SIGMA0_DB, of
+from sarbench.datasets.world.materials import INDEX, LABELS, MATERIALS, SIGMA0_DB, of
 from sarbench.datasets.world.noise import fractal
 from sarbench.datasets.world.parcels import HEDGE, ROAD, STRIPS, TRACK, Frame, Parcels, frame, parcels
 from sarbench.datasets.world.settlements import Density, Grid, Plan, Settled
@@ -209,7 +209,7 @@ def survey(ground: Ground, stage: Stage) -> Land:
     np.copyto(patch, WATER, where=water)
 
     object_m = np.float32(10.0) + np.float32(1.5) * detail
-    object_m *= LABELS.take(ground.patches.material).take(patch) == FOREST
+    object_m *= (patch == BROADLEAF) | (patch == CONIFER)
     np.copyto(object_m, np.float32(5.0), where=patch == HEDGEROW)
     tall = object_m.ravel()
     blocked = (water | road).ravel().take(pixel)

@@ -11,7 +11,7 @@ from numpy.random import Generator
 from sarbench.datasets.world.exact import words
 from sarbench.datasets.world.land import GSD_M, Land
 from sarbench.datasets.world.materials import FOREST, GRAIN, INDEX, MATERIALS, SNOW, WATER, palette
-from sarbench.datasets.world.raster import Vector, blurred, cosine, shifted
+from sarbench.datasets.world.raster import Vector, blurred, cast_shadow, cosine
 from sarbench.datasets.world.sun import Sun, sun
 
 SKY = (0.52, -0.22)  # a, b: the sky's share a + b sin(elevation) of the light on flat ground, which reaches shadows too; ours
@@ -40,7 +40,7 @@ def weather(rng: Generator, season: str) -> Weather:
 def optical_image(rng: Generator, land: Land, now: Weather, edge_px: int = 0) -> Float32[np.ndarray, "3 H W"]:
     """The image (R, G, B) in [0, 1], with edge_px of the land's margin left on each side."""
     towards = now.sun.towards
-    shadow = land.cut(edge_px + 1, cast_shadow(land.object_m, towards))
+    shadow = land.cut(edge_px + 1, cast_shadow(land.object_m, GSD_M, towards))
     land = land.within(edge_px + 1)  # one more than wanted, for slopes and blur
     light = _light(land, towards, shadow)
     snow = _snow_cover(land, now) if now.snow else None
@@ -60,22 +60,6 @@ def optical_image(rng: Generator, land: Land, now: Weather, edge_px: int = 0) ->
     image = blurred(image)
     image += words(rng, *image.shape).view("<i2") * np.float32(NOISE * 3.0**0.5 / 2**15)
     return np.clip(image, 0.0, 1.0, out=image)
-
-
-def cast_shadow(height_m: Float32[np.ndarray, "H W"], towards: Vector) -> Float32[np.ndarray, "H W"]:
-    """How much of each pixel's ground lies in the shadow of something higher: 0 to 1; `towards` points to the sun.
-
-    A thing of height h throws a shadow h / tan(elevation) long, away from the sun. The last metre below the shadow's upper
-    edge is half light.
-    """
-    flat = float(np.float32(np.sqrt(towards[0] ** 2 + towards[1] ** 2)))
-    fall_m = GSD_M * towards[2] / flat  # of the shadow's upper edge, a pixel
-    edge_m = np.zeros_like(height_m)
-    for step in range(1, int(float(height_m.max()) / fall_m) + 2):
-        right, down = round(-towards[0] / flat * step), round(-towards[1] / flat * step)
-        np.maximum(edge_m, shifted(height_m, right, down, 0.0) - np.float32(step * fall_m), out=edge_m)
-    edge_m -= height_m
-    return np.clip(edge_m, 0.0, 1.0, out=edge_m)
 
 
 def sky_share(towards: Vector) -> float:

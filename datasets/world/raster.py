@@ -1,9 +1,13 @@
-"""Slopes, blur and shifts of images: sums and products of neighbours."""
+"""Slopes, shadows, blur and shifts of images."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from jaxtyping import Float32
+
+from sarbench.datasets.world.exact import single
 
 Vector = tuple[float, float, float]  # x to the right, y down, z up
 
@@ -75,12 +79,21 @@ def _keys(t: float) -> tuple[float, float, float, float]:
     )
 
 
-def shifted(image: np.ndarray, right_px: int, down_px: int, fill: float) -> np.ndarray:
-    """The image moved by whole pixels; what comes in from outside is `fill`."""
-    height, width = image.shape
-    out = np.full_like(image, fill)
-    if abs(right_px) < width and abs(down_px) < height:
-        out[max(down_px, 0) : height + min(down_px, 0), max(right_px, 0) : width + min(right_px, 0)] = image[
-            max(-down_px, 0) : height + min(-down_px, 0), max(-right_px, 0) : width + min(-right_px, 0)
-        ]
-    return out
+def cast_shadow(height_m: Float32[np.ndarray, "H W"], pixel_m: float, towards: Vector) -> Float32[np.ndarray, "H W"]:
+    """How much of each pixel's ground lies in the shadow of something higher, from 0 to 1; `towards` points to the light.
+
+    A thing of height h throws a shadow h / tan(elevation of the light) long, away from the light. The last metre below the
+    shadow's upper edge is half light.
+    """
+    flat = single(math.hypot(towards[0], towards[1]))
+    fall_m = pixel_m * towards[2] / flat  # of the shadow's upper edge, a pixel
+    height, width = height_m.shape
+    edge_m = np.zeros_like(height_m)
+    for step in range(1, int(float(height_m.max()) / fall_m) + 2):
+        right, down = round(-towards[0] / flat * step), round(-towards[1] / flat * step)
+        if abs(right) < width and abs(down) < height:
+            here = edge_m[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
+            there = height_m[max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
+            np.maximum(here, there - np.float32(step * fall_m), out=here)
+    edge_m -= height_m
+    return np.clip(edge_m, 0.0, 1.0, out=edge_m)

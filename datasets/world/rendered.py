@@ -7,8 +7,7 @@ from jaxtyping import Float32
 
 from sarbench.datasets.world.land import GSD_M, Land
 from sarbench.datasets.world.materials import FOREST, GAME_COLOURS, WATER
-from sarbench.datasets.world.optical import cast_shadow
-from sarbench.datasets.world.raster import cosine
+from sarbench.datasets.world.raster import cast_shadow, cosine
 from sarbench.datasets.world.sun import Sun
 
 SHADE = 0.5  # brightness in shadow
@@ -21,7 +20,7 @@ FOAM_PX = 1.5
 def rendered_image(land: Land, sun: Sun, edge_px: int = 0) -> Float32[np.ndarray, "3 H W"]:
     """The image (R, G, B) in [0, 1], with edge_px of the land's margin left on each side."""
     towards = sun.towards
-    dark = land.cut(edge_px + 1, cast_shadow(land.object_m, towards)) > 0.5
+    dark = land.cut(edge_px + 1, cast_shadow(land.object_m, GSD_M, towards)) > 0.5
     land = land.within(edge_px + 1)  # one more than wanted, for slopes
     light = cosine(land.terrain_m, GSD_M, towards) * np.float32(STEPS / towards[2])
     light = np.rint(light) * np.float32(1.0 / STEPS)

@@ -16,7 +16,7 @@ from numpy.random import Generator
 from sarbench.datasets.world.exact import intensity, single, words
 from sarbench.datasets.world.land import GSD_M, Land
 from sarbench.datasets.world.materials import BUILDING, FOREST, WATER
-from sarbench.datasets.world.raster import cosine
+from sarbench.datasets.world.raster import cast_shadow, cosine
 
 INCIDENCE_DEG = 40.0
 TANGENT = single(math.tan(math.radians(INCIDENCE_DEG)))
@@ -55,12 +55,12 @@ def mean_intensity(rng: Generator, land: Land, edge_px: int = 0) -> Float32[np.n
     sigma0 *= slope
 
     house = labels == BUILDING
-    hidden = in_radar_shadow(object_m + terrain_m)
+    shadow = cast_shadow(object_m, GSD_M, SENSOR)
     raised = object_m > 0.0
     seen = sigma0 * ~raised
-    np.multiply(seen, np.float32(BETWEEN_TREES), out=seen, where=hidden)
-    seen *= ~in_radar_shadow(object_m * house + terrain_m)
-    _lay_over(seen, sigma0, object_m, np.flatnonzero(raised & ~hidden))
+    seen *= np.float32(1.0) - shadow * np.float32(1.0 - BETWEEN_TREES)
+    seen *= np.float32(1.0) - cast_shadow(object_m * house, GSD_M, SENSOR)
+    _lay_over(seen, sigma0, object_m, np.flatnonzero(raised & (shadow < np.float32(0.5))))
     _add_walls(seen, object_m, land.across[rows], house)
     seen += intensity(NOISE_FLOOR_DB)
     return np.ascontiguousarray(seen[1:-1, cut : seen.shape[1] - cut])
@@ -80,12 +80,6 @@ def _sigma0(rng: Generator, land: Land, rows: slice) -> Float32[np.ndarray, "h W
     return sigma0
 
 
-def in_radar_shadow(height_m: Float32[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
-    """Which points are hidden: an earlier one of the row rises above the ray that comes to them."""
-    ray_m = height_m + np.arange(height_m.shape[1], dtype=np.float32) * np.float32(GSD_M / TANGENT)
-    return ray_m < np.maximum.accumulate(ray_m, axis=1) - np.float32(1e-3)
-
-
 def _lay_over(
     seen: Float32[np.ndarray, "h W"], sigma0: Float32[np.ndarray, "h W"], object_m: Float32[np.ndarray, "h W"], pixels: Int64[np.ndarray, " N"]
 ) -> None:
@@ -96,10 +90,9 @@ def _lay_over(
     target = pixels + whole.astype(np.int32)
     inside = target >= pixels - pixels % seen.shape[1]
     target, right, power = target[inside], right[inside], sigma0.ravel().take(pixels[inside])
-    flat = seen.ravel()
-    count = len(flat)
-    flat += np.bincount(target, power * (np.float32(1.0) - right), count).astype(np.float32)
-    flat += np.bincount(target + 1, power * right, count)[:count].astype(np.float32)
+    left_power = power * (np.float32(1.0) - right)
+    both = np.bincount(np.concatenate([target, target + 1]), np.concatenate([left_power, power - left_power]), seen.size)
+    seen += both[: seen.size].reshape(seen.shape).astype(np.float32)
 
 
 def _add_walls(
