@@ -129,13 +129,13 @@ def joined(found: Mapping[str, Mapping[str, Mapping[str, Path]]]) -> dict[str, d
         whole[split] = {}
         for name in sorted(set().union(*parts.values())):
             missing = [part for part, files in parts.items() if name not in files]
-            present = {part: (files[name],) for part, files in parts.items() if name in files}
+            present: dict[str, tuple[Path, ...]] = {part: (files[name],) for part, files in parts.items() if name in files}
             if missing:
                 alone.append(f"{next(iter(present.values()))[0]} has no {' and no '.join(missing)}")
             whole[split][name] = present
     if alone:
         raise ContractError(
-            f"{len(alone)} files have no partner; download what is missing, or remove them:{listed(sorted(alone))}"
+            f"{len(alone)} files have no partner; download what is missing, or remove them:{listed(alone)}"
         )
     return whole
 

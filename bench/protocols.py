@@ -91,16 +91,16 @@ EMBEDDED = (
     ),
     _synthetic(
         "synthetic-season",
-        "the procedural landscape in summer and in winter, with real changes between them",
+        "the procedural landscape from summer to winter, with real changes that must survive: a major gap",
         "season",
-        (("task", "season"),),
+        (("season", "summer"), ("season_2", "winter"), ("task", "season")),
         judges=("change_detection",),
     ),
     _synthetic(
         "synthetic-change",
-        "the procedural landscape at two dates, for change detection after translating one date's season away",
+        "the procedural landscape from summer to autumn, for change detection after translation: a minor gap",
         "season",
-        (("task", "change"),),
+        (("season", "summer"), ("season_2", "autumn"), ("task", "season")),
         judges=("change_detection",),
     ),
     _synthetic(
@@ -117,7 +117,7 @@ EMBEDDED = (
         "synthetic-match",
         "a SAR template of 192 px searched in an optical image of 256 px",
         "matching",
-        (("task", "match"),),
+        REPEAT,
     ),
     Protocol(
         name="pairs",

@@ -16,7 +16,7 @@ VARIANTS: tuple[dict[str, str], ...] = (
 )
 PATCHES = {("ROIs0000_validation", "validation"): (0, 30, 31), ("ROIs0000_test", "0"): (7, 12, 609, 4000)}
 SIZE_PX = 32
-CLASSES = np.array([10, 9, 6, 1, 7, 7], np.uint8)  # of Synthetic's water, soil, crop, forest, road, building
+CLASSES = np.array([10, 9, 6, 4, 1, 7, 7], np.uint8)  # of Synthetic's water, soil, crop, grass, forest, road, building
 BAND_BRIGHTNESS = (0.9, 0.95, 1.0, 1.0, 1.2, 1.8, 2.0, 2.2, 2.3, 0.6, 0.05, 1.6, 1.2)  # B1 to B8, B8A, B9 to B12
 
 
@@ -37,7 +37,7 @@ def make(root: Path) -> None:
     places = iter(land.ids("train"))
     for (folder, end), patches in PATCHES.items():
         for patch in patches:
-            sample = land.read(next(places))
+            sample = land.read(next(places), ("source", "target", "labels"))
             vv = sample.source[0] * 15.0 - 10.0  # Synthetic's [-1, 1] is -25 to 5 dB
             colour = (sample.target + 1.0) / 2.0
             bands = np.stack([brightness * colour.mean(axis=0) for brightness in BAND_BRIGHTNESS])

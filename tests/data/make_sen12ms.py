@@ -20,7 +20,7 @@ SCENES = {  # 15 and 64 are hold-out scenes
     "ROIs2017_winter": {1: (30, 31), 64: (100, 200)},
 }
 SIZE_PX = 32
-IGBP = np.array([17, 16, 12, 4, 13, 13], np.uint16)  # of Synthetic's water, soil, crop, forest, road, building
+IGBP = np.array([17, 16, 12, 10, 4, 13, 13], np.uint16)  # of Synthetic's water, soil, crop, grass, forest, road, building
 BAND_BRIGHTNESS = (0.9, 0.95, 1.0, 1.0, 1.2, 1.8, 2.0, 2.2, 2.3, 0.6, 0.05, 1.6, 1.2)  # B1 to B8, B8A, B9 to B12
 
 
@@ -41,7 +41,7 @@ def make(root: Path) -> None:
     for season, scenes in SCENES.items():
         for scene, patches in scenes.items():
             for patch in patches:
-                sample = land.read(next(places))
+                sample = land.read(next(places), ("source", "target", "labels"))
                 vv = sample.source[0] * 15.0 - 10.0  # Synthetic's [-1, 1] is -25 to 5 dB
                 cross = -6.0 - 2.0 * sample.target[1]
                 colour = (sample.target + 1.0) / 2.0
