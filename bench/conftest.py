@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from sarbench.bench.errors import ContractError
 from sarbench.bench.options import OPTIONS, Request, request
 from sarbench.bench.pipeline import Bench, board_text, describe, honeypots_of
 
+SPEED = "test_speed.py"
 REQUEST = pytest.StashKey[Request]()
 BENCH = pytest.StashKey[Bench]()
 FAILED = pytest.StashKey[set[object]]()  # the parameters of tests whose run broke its contract
@@ -33,9 +35,20 @@ def _asked(config: pytest.Config) -> Request:
     return config.stash[REQUEST]
 
 
+def _speed_alone(config: pytest.Config) -> bool:
+    """Was the file of the speed benchmarks named, and nothing else?"""
+    return bool(config.args) and all(arg.partition("::")[0].endswith(SPEED) for arg in config.args)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the speed benchmarks out, unless they are asked for by name: `pytest bench/test_speed.py`."""
+    return True if collection_path.name == SPEED and not _speed_alone(config) else None
+
+
 def pytest_collection(session: pytest.Session) -> None:
     """Refuse a bad request before any file is collected: an error while tests are generated is shown with its traceback."""
-    _asked(session.config)
+    if not _speed_alone(session.config):
+        _asked(session.config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -134,9 +134,7 @@ def joined(found: Mapping[str, Mapping[str, Mapping[str, Path]]]) -> dict[str, d
                 alone.append(f"{next(iter(present.values()))[0]} has no {' and no '.join(missing)}")
             whole[split][name] = present
     if alone:
-        raise ContractError(
-            f"{len(alone)} files have no partner; download what is missing, or remove them:{listed(alone)}"
-        )
+        raise ContractError(f"{len(alone)} files have no partner; download what is missing, or remove them:{listed(alone)}")
     return whole
 
 

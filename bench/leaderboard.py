@@ -92,16 +92,20 @@ class _Board:
         values = [value for entry in self.methods if (value := self.shown(entry, metric)) is not None]
         return (max if self.newest.scores[metric].higher_is_better else min)(values, default=None)
 
+    def ranks_by(self, metric: str) -> bool:
+        """Are there images enough for this metric to rank by?"""
+        return self.newest.dataset.n_test >= self.newest.scores[metric].ranked_from
+
     def below_a_floor(self, entry: _Entry, metric: str) -> bool:
         """Does a method fail to beat every floor that has a value?"""
-        value = self.shown(entry, metric)
+        value = self.shown(entry, metric) if self.ranks_by(metric) else None
         floors = [floor for other in self.floors if (floor := self.shown(other, metric)) is not None]
         return value is not None and not all(self.beats(metric, value, floor) for floor in floors)
 
     def fooled_by(self, metric: str) -> list[str]:
         """The honeypots that this metric ranks above every method."""
         best = self.best(metric)
-        if best is None:
+        if best is None or not self.ranks_by(metric):
             return []
         values = {entry.newest.method: self.shown(entry, metric) for entry in self.honeypots}
         return [name for name, value in values.items() if value is not None and self.beats(metric, value, best)]
@@ -204,7 +208,7 @@ def _cell(board: _Board, entry: _Entry, metric: str, notes: _Notes) -> str:
     if std is not None:
         text += f" ± {_number(std, decimals)}"
     if entry.newest.role == "method":
-        if mean is not None and board.shown(entry, metric) == board.best(metric):
+        if mean is not None and board.ranks_by(metric) and board.shown(entry, metric) == board.best(metric):
             text = f"**{text}**"
         if board.below_a_floor(entry, metric):
             text += "†"
@@ -218,7 +222,8 @@ def _scores(board: _Board, entries: Sequence[_Entry], notes: _Notes) -> str:
         score = board.newest.scores[metric]
         unit = f" ({markdown.text(score.unit)})" if score.unit.strip() else ""
         gameable = " gameable" if board.fooled_by(metric) else ""
-        heads[metric] = f"{markdown.text(metric)}{unit} {'↑' if score.higher_is_better else '↓'}{gameable}"
+        few = "" if board.ranks_by(metric) else " ‡"
+        heads[metric] = f"{markdown.text(metric)}{unit} {'↑' if score.higher_is_better else '↓'}{gameable}{few}"
     rows = []
     for entry in entries:
         row = {"method": _name(entry.newest), "trained on": _trained_on(entry.newest)}
@@ -249,6 +254,10 @@ def _legend(board: _Board, notes: _Notes) -> list[str]:
     ]
     if fooled:
         lines.append(f"gameable: {'; '.join(fooled)}.")
+    few = [metric for metric in board.metrics if not board.ranks_by(metric)]
+    if few:
+        needs = ", ".join(f"`{metric}` from {board.newest.scores[metric].ranked_from:,}" for metric in few)
+        lines.append(f"‡ too few images to rank by, so nothing is bold: {needs} on; here {board.newest.dataset.n_test:,}.")
     fidelities = {entry.newest.card.fidelity for entry in board.methods}
     if "adapted" in fidelities:
         lines.append("(adapted): differs from its paper in ways that the board's page lists.")

@@ -348,7 +348,8 @@ def _identity(dataset: Dataset, splits: Mapping[str, Sequence[str]], fingerprint
         reasons.append(f"{len(shared)} scenes are in train and in test, as in the published split")
     if None in scenes["train"] | scenes["test"]:
         reasons.append("it is not known which images show one scene")
-    counts = [None if None in scenes[split] else len(scenes[split]) for split in SPLITS]
+    sources = {split: {dataset.scene(i) for i in ids if i in set(dataset.ids(split))} for split, ids in splits.items()}
+    counts = [None if None in scenes[split] else len(sources[split]) for split in SPLITS]
     rows = [(split, sample_id) for split, ids in splits.items() for sample_id in ids]
     parts = [
         f"{split}\x1f{sample_id}\x1f{dataset.scene(sample_id)}\x1f{fingerprint}"

@@ -50,7 +50,7 @@ class Metric:
     rows: Callable[..., Float[np.ndarray, " B"]] | None = (
         None  # (translated[, reference]) -> one value a sample; NaN: undefined
     )
-    reads: tuple[Literal["translated", "reference"], ...] = ("translated", "reference")
+    reads: tuple[Literal["translated", "reference", "source"], ...] = ("translated", "reference")
     features: Features | None = None  # of both sets, for `statistic`
     statistic: Callable[[Float[np.ndarray, "n D"], Float[np.ndarray, "m D"]], float] | None = None  # (translated, reference)
     ranked_from: int = 1  # samples below which a board shows the value and does not rank by it

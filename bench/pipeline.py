@@ -60,7 +60,7 @@ from sarbench.bench.translate import translate_padded, translate_split
 
 HARNESS = Path(__file__).parent
 SHOWN = 4  # test images in a picture strip
-SCORES = ("stage", "ids", "columns", "signatures", "unmeasured")  # what scores.json holds
+SCORES = ("stage", "ids", "columns", "sets", "signatures", "unmeasured")  # what scores.json holds
 COST = ("run_key", "steps", "images", "seconds", "seconds_per_step")  # what train.json holds
 
 
@@ -319,11 +319,24 @@ class Bench:
         kept = folder / "scores.json"
         if kept.exists() and (known := read_json(kept, *SCORES))["stage"] == stage:
             columns = {name: np.array([float(v) for v in column]) for name, column in known["columns"].items()}
-            return Scores(tuple(known["ids"]), columns, known["signatures"], known["unmeasured"])
-        reference = self.reference if self.material.paired else None
-        scores = score_folders(translated, reference, self.track.metrics, progress=not self.quiet)
+            return Scores(tuple(known["ids"]), columns, known["sets"], known["signatures"], known["unmeasured"])
+        scores = score_folders(
+            translated,
+            self.reference,
+            self.track.metrics,
+            source=self.folder / "reference" / "source" if self.material.paired else None,
+            paired=self.material.paired,
+            progress=not self.quiet,
+            cache=self.runs / "cache",
+        )
         exact = {name: [repr(float(v)) for v in column] for name, column in scores.columns.items()}
-        known = {"ids": scores.ids, "columns": exact, "signatures": scores.signatures, "unmeasured": scores.unmeasured}
+        known = {
+            "ids": scores.ids,
+            "columns": exact,
+            "sets": dict(scores.sets),
+            "signatures": scores.signatures,
+            "unmeasured": scores.unmeasured,
+        }
         write_json(kept, {"stage": stage, **known})
         return scores
 
@@ -404,6 +417,8 @@ class Bench:
                 unit=metric.unit,
                 higher_is_better=metric.higher_is_better,
                 decimals=metric.decimals,
+                of_set=metric.statistic is not None,
+                ranked_from=metric.ranked_from,
             )
         return found
 

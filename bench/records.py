@@ -167,6 +167,8 @@ class Score(_Model):
     unit: Annotated[str, Field(max_length=32)]
     higher_is_better: bool
     decimals: Annotated[int, Field(ge=0, le=10)]
+    of_set: bool = False  # one value for the whole set of images, without rows
+    ranked_from: AtLeastOne = 1  # images below which a board shows the value and does not rank by it
 
     @property
     def summary(self) -> Summary:
@@ -179,6 +181,8 @@ class Score(_Model):
             raise ValueError("more rows are undefined or infinite than there are")
         if (self.value is None) != bool(self.undefined or self.infinite or not self.n):
             raise ValueError("value must be null exactly where a row is undefined or infinite, or none was measured")
+        if self.of_set and (self.undefined or self.infinite or self.std is not None):
+            raise ValueError("a score of a set is one number")
         if (self.undefined or not self.n) and not self.reason.strip():
             raise ValueError("a score that is undefined or not measured needs a reason")
         return self
@@ -369,9 +373,15 @@ def _load(path: Path) -> Record:
     return record
 
 
+def _with_rows(record: Record) -> list[str]:
+    """The metrics that have a value for each image."""
+    scores = record.scores
+    return [metric for metric in record.terms.metrics if scores[metric].n and not scores[metric].of_set]
+
+
 def _in_order(record: Record, rows: pd.DataFrame) -> pd.DataFrame:
     """The rows as they are written: fixed columns, sorted by id, float64."""
-    measured = [metric for metric in record.terms.metrics if record.scores[metric].n]
+    measured = _with_rows(record)
     wanted = ["id", "scene", *measured]
     if set(rows.columns) != set(wanted):
         raise ContractError(f"the rows of {record.method} have the columns {list(rows.columns)}; expected {wanted}")
@@ -385,7 +395,7 @@ def _in_order(record: Record, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _refuse_wrong_rows(record: Record, rows: pd.DataFrame) -> None:
     """Raise ContractError unless the record's scores follow from its rows."""
-    measured = [metric for metric in record.terms.metrics if record.scores[metric].n]
+    measured = _with_rows(record)
     if list(rows.columns) != ["id", "scene", *measured]:
         raise ContractError(f"the rows have the columns {list(rows.columns)}; expected id, scene, {', '.join(measured)}")
     if len(rows) != record.dataset.n_test or rows["id"].nunique() != len(rows):

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sarbench.bench import assets, registry
 from sarbench.bench.errors import ContractError
-from sarbench.bench.summary import Summary, summarise, why_no_value
+from sarbench.bench.summary import Summary, of_set, summarise, why_no_value
 
 if TYPE_CHECKING:
     import argparse
@@ -25,12 +23,10 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from sarbench.bench.images import Header
-    from sarbench.bench.metric import ImageBatch, Metric
+    from sarbench.bench.metric import Features, Metric
+    from sarbench.bench.one_pass import Pass
 
 PEAKS = {"uint8": 255, "uint16": 65535}
-DECODERS = 4  # threads; decoding releases the interpreter lock
-BATCHES_AHEAD = 2  # decoded or being decoded while one is scored: with the batch size, what bounds the memory
-NAMES_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -38,13 +34,18 @@ class Scores:
     """What `score_folders` found: one value a sample and metric, and what could not be measured."""
 
     ids: tuple[str, ...]
-    columns: Mapping[str, Float[np.ndarray, " n"]]  # by metric, in the order of `ids`; NaN: undefined
+    columns: Mapping[str, Float[np.ndarray, " n"]]  # by metric of single images, in the order of `ids`; NaN: undefined
+    sets: Mapping[str, float]  # by metric of sets
     signatures: Mapping[str, str]  # by metric, the unmeasured too
     unmeasured: Mapping[str, str]  # by metric: why there is no column
 
     def summary(self) -> dict[str, Summary]:
-        """The mean of every metric over the samples; a sample without a finite value is never averaged away."""
-        return {name: summarise(self.columns.get(name, ())) for name in self.signatures}
+        """The mean of every metric over the samples, or its value on the set; no undefined sample is averaged away."""
+        n = len(self.ids)
+        return {
+            name: of_set(self.sets[name], n) if name in self.sets else summarise(self.columns.get(name, ()))
+            for name in self.signatures
+        }
 
     def reasons(self) -> dict[str, str]:
         """Why a metric has no mean, for those that have none."""
@@ -92,61 +93,171 @@ def score_folders(
     reference: Path | None,
     metrics: Sequence[str],
     *,
+    source: Path | None = None,
+    paired: bool = True,
     batch_size: int = 8,
     ids: Sequence[str] | None = None,
     progress: bool = True,
+    cache: Path | None = None,
 ) -> Scores:
     """Score the images of a folder against those of the same relative path without suffix in another.
 
-    `reference` may be None where no chosen metric reads it. `ids` chooses samples and their order; None: all, sorted.
+    `reference` and `source` may be None where no chosen metric reads them; `paired=False`: the references are a set of its
+    own, of other names and any number, for metrics of sets alone. `ids` chooses samples and their order; None: all, sorted.
     Images may be of several sizes; all must have the channels and the depth, 8 or 16 bits, of each other. Every image is
-    decoded once; memory does not grow with their number, and values do not depend on `batch_size`.
+    decoded once, and every network sees it once; values do not depend on `batch_size`. With `cache`, features of the
+    references are kept there by content, and a killed call goes on where it was; the processes of `torchrun` share the work.
     Raises ContractError naming all files at once that have no partner, or do not fit their partner or the rest. A metric
     whose weights are absent is left unmeasured, with the reason.
     """
-    import numpy as np
-
+    from sarbench.bench import one_pass
     from sarbench.bench.progress import Progress
 
     chosen = {name: registry.load_metric(name) for name in metrics}
-    _refuse_bad_request(chosen, reference, batch_size)
-    folders = {"translated": translated} if reference is None else {"translated": translated, "reference": reference}
+    _refuse_bad_request(chosen, reference, source, paired, batch_size)
+    given = {"translated": translated, "reference": reference, "source": source}
+    folders = {side: folder for side, folder in given.items() if folder is not None and (paired or side != "reference")}
     names, files = _match(folders, ids)
     headers = _read_headers(files)
-    first = headers[0]
+    first = headers["translated"][0]
     peak = PEAKS[first.dtype]
     unmeasured = {name: reason for name, metric in chosen.items() if (reason := why_unmeasured(metric))}
     measured = {name: metric for name, metric in chosen.items() if name not in unmeasured}
-    columns = {name: np.full(len(names), np.nan) for name in measured}
-    plan = _batches(headers, batch_size) if measured else []
-    with Progress("score", len(names), unit="images", quiet=not (progress and measured)) as bar:
-        for rows, images in _decoded(files, plan, peak):
-            for name, metric in measured.items():
-                if metric.rows is None:
-                    continue
-                try:
-                    columns[name][rows] = metric.rows(*(images[side] for side in metric.reads))
-                except ContractError as error:
-                    raise ContractError(f"{_some([str(files['translated'][i]) for i in rows])}: {error}") from error
-            bar.advance(len(rows))
+    rows = {name: metric for name, metric in measured.items() if metric.rows is not None}
+    networks = {m.features.name: m.features for m in measured.values() if m.features is not None}
+    references: dict[str, Path] = {}
+    if networks and not paired and reference is not None:
+        from sarbench.bench.images import find_images
+
+        references = find_images(reference)
+    elif networks:
+        references = dict(zip(names, files["reference"], strict=True))
+    known = {name: _kept_features(cache, features, references) for name, features in networks.items()}
+    new = {name: features for name, features in networks.items() if known[name] is None}
+
+    read = {side for metric in rows.values() for side in metric.reads} | ({"translated"} if networks else set())
+    both = [("translated", features) for features in networks.values()]
+    if paired and new:
+        read.add("reference")
+        both += [("reference", features) for features in new.values()]
+    work = one_pass.Pass(
+        {side: files[side] for side in files if side in read}, headers["translated"], peak, rows, both, batch_size
+    )
+    apart = None
+    if not paired and new:
+        apart = _references_alone(references, list(new.values()), batch_size)
+    total = (work.length if read else 0) + (apart.length if apart else 0)
+    with Progress("score", total, unit="images", quiet=not (progress and measured)) as bar:
+        arrays = _run(work, cache, [*rows.values()], bar.advance) if read else {}
+        if apart is not None:
+            arrays |= _run(apart, cache, [], bar.advance)
+    for name, features in new.items():
+        values = known[name] = arrays[one_pass.feature_key("reference", features)]
+        _keep_features(cache, features, references, values)
+    sets = {
+        name: float(metric.statistic(arrays[one_pass.feature_key("translated", metric.features)], known[metric.features.name]))
+        for name, metric in measured.items()
+        if metric.statistic is not None and metric.features is not None
+    }
     signatures = {name: signature(metric, first.channels, peak) for name, metric in chosen.items()}
-    return Scores(tuple(names), columns, signatures, unmeasured)
+    return Scores(tuple(names), {name: arrays[name] for name in rows}, sets, signatures, unmeasured)
 
 
-def _refuse_bad_request(chosen: Mapping[str, Metric], reference: Path | None, batch_size: int) -> None:
+def _run(asked: Pass, cache: Path | None, metrics: Sequence[Metric], advance: Callable[[int], None]) -> dict[str, np.ndarray]:
+    """One pass, kept in the cache while it is under way, and shared by the processes of `torchrun`."""
+    import shutil
+
+    from sarbench.bench import one_pass
+    from sarbench.bench.storage import value_digest
+
+    folder = None
+    if cache is not None:
+        stats = {
+            side: [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in files]
+            for side, files in asked.files.items()
+        }
+        signatures = [metric.signature for metric in metrics] + [[side, f.signature] for side, f in asked.features]
+        folder = cache / "passes" / value_digest([stats, signatures, asked.keys(), asked.peak, one_pass.CHUNK])
+    if "WORLD_SIZE" not in os.environ:
+        arrays = one_pass.run(asked, folder, advance=advance)
+    else:
+        from sarbench.bench import ranks
+
+        ranks.start("cpu")
+        arrays = one_pass.run(asked, folder, rank=ranks.rank(), ranks=ranks.count(), barrier=ranks.barrier, advance=advance)
+        ranks.barrier()
+        folder = folder if ranks.rank() == 0 else None
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+    return arrays
+
+
+def _references_alone(references: Mapping[str, Path], features: Sequence[Features], batch_size: int) -> Pass:
+    """The pass over references that no translated image belongs to."""
+    from sarbench.bench import one_pass
+
+    files = {"reference": list(references.values())}
+    headers = _read_headers(files)["reference"]
+    peak = PEAKS[headers[0].dtype]
+    return one_pass.Pass(files, headers, peak, {}, [("reference", f) for f in features], batch_size)
+
+
+def _features_file(cache: Path, features: Features, references: Mapping[str, Path]) -> Path:
+    """Where the features of these references are kept: named after what the network is and what the files hold."""
+    from sarbench.bench.storage import file_digest, value_digest
+
+    with ThreadPoolExecutor() as pool:
+        contents = list(pool.map(file_digest, references.values()))
+    return cache / "features" / f"{value_digest([features.signature, contents])}.npy"
+
+
+def _kept_features(cache: Path | None, features: Features, references: Mapping[str, Path]) -> np.ndarray | None:
+    import numpy as np
+
+    if cache is None:
+        return None
+    try:
+        found = np.load(_features_file(cache, features, references), mmap_mode="r", allow_pickle=False)
+    except Exception:  # not there, or not whole: computed anew
+        return None
+    return found if found.shape == (len(references), features.width) else None
+
+
+def _keep_features(cache: Path | None, features: Features, references: Mapping[str, Path], values: np.ndarray) -> None:
+    import io
+
+    import numpy as np
+
+    from sarbench.bench.storage import write_bytes
+
+    if cache is not None:
+        buffer = io.BytesIO()
+        np.save(buffer, values)
+        write_bytes(_features_file(cache, features, references), buffer.getvalue())
+
+
+def _refuse_bad_request(
+    chosen: Mapping[str, Metric], reference: Path | None, source: Path | None, paired: bool, batch_size: int
+) -> None:
     if not chosen:
         raise ContractError(f"no metric chosen; choose from: {', '.join(registry.names('metrics'))}")
     if batch_size < 1:
         raise ContractError(f"a batch size of {batch_size} scores nothing; give at least 1")
-    needy = [name for name, metric in chosen.items() if "reference" in metric.reads]
+    pairwise = [name for name, metric in chosen.items() if metric.rows is not None and "reference" in metric.reads]
+    needy = pairwise + [name for name, metric in chosen.items() if metric.statistic is not None]
     if reference is None and needy:
         raise ContractError(f"{', '.join(needy)} need the folder of reference images; give it, or leave these metrics out")
+    if not paired and pairwise:
+        raise ContractError(f"{', '.join(pairwise)} compare an image with its own reference; leave them out for unpaired sets")
+    of_source = [name for name, metric in chosen.items() if "source" in metric.reads]
+    if source is None and of_source:
+        raise ContractError(f"{', '.join(of_source)} need the folder of source images; give it by --source, or leave them out")
 
 
 def why_unmeasured(metric: Metric) -> str:
     """Why a metric can't be measured on this machine; empty where it can."""
     missing = []
-    for name in metric.assets:
+    for name in dict.fromkeys((*metric.assets, *(metric.features.assets if metric.features else ()))):
         try:
             assets.find(name)
         except assets.AssetMissing as error:
@@ -163,6 +274,7 @@ def signature(metric: Metric, channels: int, peak: int) -> str:
 def _match(folders: Mapping[str, Path], ids: Sequence[str] | None) -> tuple[list[str], dict[str, list[Path]]]:
     """The sample names in order, and the files of each side in that order."""
     from sarbench.bench.images import SUFFIXES, find_images
+    from sarbench.bench.one_pass import some
 
     found = {side: find_images(folder) for side, folder in folders.items()}
     names = sorted(set().union(*found.values())) if ids is None else list(ids)
@@ -172,7 +284,7 @@ def _match(folders: Mapping[str, Path], ids: Sequence[str] | None) -> tuple[list
     if len(set(names)) != len(names):
         raise ContractError("the ids to score hold one name twice")
     missing = {side: [name for name in names if name not in known] for side, known in found.items()}
-    lines = [f"{len(lost)} missing in {folders[side]}: {_some(lost)}" for side, lost in missing.items() if lost]
+    lines = [f"{len(lost)} missing in {folders[side]}: {some(lost)}" for side, lost in missing.items() if lost]
     if lines:
         raise ContractError(
             "every image needs its partner, a file of the same relative path without suffix\n" + "\n".join(lines)
@@ -180,27 +292,36 @@ def _match(folders: Mapping[str, Path], ids: Sequence[str] | None) -> tuple[list
     return names, {side: [known[name] for name in names] for side, known in found.items()}
 
 
-def _read_headers(files: Mapping[str, list[Path]]) -> list[Header]:
-    """The header that both sides of each sample share; one ContractError for all files that do not fit."""
+def _read_headers(files: Mapping[str, list[Path]]) -> dict[str, list[Header]]:
+    """The header of every file by side; one ContractError for all files that do not fit their partner or the rest.
+
+    A sample's sides share size and depth; translated and reference share their channels too.
+    """
     from sarbench.bench.images import read_header
 
-    headers: list[Header] = []
+    headers: dict[str, list[Header]] = {side: [] for side in files}
     bad: list[str] = []
     for paths in zip(*files.values(), strict=True):
         try:
-            sides = [replace(read_header(path), nodata=None) for path in paths]
+            sides = {side: replace(read_header(path), nodata=None) for side, path in zip(files, paths, strict=True)}
         except ContractError as error:
             bad.append(str(error))
             continue
-        unknown = [f"{p} holds {h.dtype}" for p, h in zip(paths, sides, strict=True) if h.dtype not in PEAKS]
+        alike = [replace(header, channels=0) if side == "source" else header for side, header in sides.items()]
+        target = {header for side, header in sides.items() if side != "source"}
+        unknown = [f"{p} holds {h.dtype}" for p, h in zip(paths, sides.values(), strict=True) if h.dtype not in PEAKS]
+        before = {side: found[0] for side, found in headers.items() if found}
+        odd = [s for s, h in before.items() if (sides[s].channels, sides[s].dtype) != (h.channels, h.dtype)]
         if unknown:
             bad += [f"{text}, whose range is unknown; save it as 8 or 16 bits" for text in unknown]
-        elif len(set(sides)) > 1:
-            bad.append(" but ".join(f"{p} is {_words(h)}" for p, h in zip(paths, sides, strict=True)))
-        elif headers and (sides[0].channels, sides[0].dtype) != (headers[0].channels, headers[0].dtype):
-            bad.append(f"{paths[0]} is {_words(sides[0])}, other than the first image, {_words(headers[0])}")
+        elif len(target) > 1 or len({(h.height, h.width, h.dtype) for h in alike}) > 1:
+            bad.append(" but ".join(f"{p} is {_words(h)}" for p, h in zip(paths, sides.values(), strict=True)))
+        elif odd:
+            path = paths[list(files).index(odd[0])]
+            bad.append(f"{path} is {_words(sides[odd[0]])}, other than the first image, {_words(before[odd[0]])}")
         else:
-            headers.append(sides[0])
+            for side, header in sides.items():
+                headers[side].append(header)
     if bad:
         remedy = "bring all to the same bands and depth, and each pair to one size"
         raise ContractError("\n".join([f"{len(bad)} images can't be scored; {remedy}:", *bad]))
@@ -209,44 +330,6 @@ def _read_headers(files: Mapping[str, list[Path]]) -> list[Header]:
 
 def _words(header: Header) -> str:
     return f"{header.height}x{header.width}x{header.channels} {header.dtype}"
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _batches(headers: Sequence[Header], batch_size: int) -> list[list[int]]:
-    """Row numbers, batch by batch; the images of a batch have one size."""
-    sizes: dict[tuple[int, int], list[int]] = {}
-    for i, header in enumerate(headers):
-        sizes.setdefault((header.height, header.width), []).append(i)
-    return [rows[start : start + batch_size] for rows in sizes.values() for start in range(0, len(rows), batch_size)]
-
-
-def _decoded(
-    files: Mapping[str, list[Path]], plan: Sequence[list[int]], peak: int
-) -> Iterator[tuple[list[int], dict[str, ImageBatch]]]:
-    """The batches of a plan, decoded in threads while the caller works on an earlier one."""
-    import numpy as np
-
-    from sarbench.bench.images import read_image
-    from sarbench.bench.metric import ImageBatch
-
-    pool = ThreadPoolExecutor(min(DECODERS, os.cpu_count() or 1))
-
-    def submit(rows: list[int]) -> tuple[list[int], dict[str, list[Future[np.ndarray]]]]:
-        return rows, {side: [pool.submit(read_image, paths[i]) for i in rows] for side, paths in files.items()}
-
-    waiting = iter(plan)
-    running = deque(submit(rows) for rows in islice(waiting, BATCHES_AHEAD))
-    try:
-        while running:
-            rows, futures = running.popleft()
-            running.extend(submit(later) for later in islice(waiting, 1))
-            yield rows, {side: ImageBatch(np.stack([f.result() for f in parts]), peak) for side, parts in futures.items()}
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _json_number(value: float) -> float | str | None:
@@ -265,19 +348,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help="folder of the true images, of the same names; without it only metrics of single images are taken",
     )
+    parser.add_argument("--source", metavar="FOLDER", type=Path, help="the source images, for metrics that read them")
+    parser.add_argument("--unpaired", action="store_true", help="the references are a set of its own: only metrics of sets")
+    parser.add_argument(
+        "--cache", metavar="FOLDER", type=Path, help="keep features of the references, and the work of a call that is killed"
+    )
     parser.add_argument("--metric", metavar="NAME", action="append", help="a metric, may be repeated; default: all")
     parser.add_argument("--json", action="store_true", help="print means and the row of every image as JSON")
 
 
 def command(args: argparse.Namespace) -> int:
     """Run `sarbench score`: the table or the JSON on stdout. Returns 0, or 1 where no metric could be measured."""
-    names = args.metric or [
-        name
-        for name in registry.names("metrics")
-        if args.reference is not None or "reference" not in registry.load_metric(name).reads
-    ]
-    scores = score_folders(args.translated, args.reference, names)
+    names = args.metric or [name for name in registry.names("metrics") if _possible(registry.load_metric(name), args)]
+    scores = score_folders(
+        args.translated, args.reference, names, source=args.source, paired=not args.unpaired, cache=args.cache
+    )
     print(json.dumps(scores.to_json(), indent=1, allow_nan=False) if args.json else scores.table())
-    if not scores.columns:
+    measured = scores.columns or scores.sets
+    if not measured:
         print(f"sarbench score: nothing was measured: {'; '.join(scores.reasons().values())}", file=sys.stderr)
-    return 0 if scores.columns else 1
+    return 0 if measured else 1
+
+
+def _possible(metric: Metric, args: argparse.Namespace) -> bool:
+    """Can a metric be measured with the folders that were given?"""
+    if metric.statistic is not None:
+        return args.reference is not None
+    reads_reference = "reference" in metric.reads
+    if reads_reference and (args.reference is None or args.unpaired):
+        return False
+    return args.source is not None or "source" not in metric.reads

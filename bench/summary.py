@@ -32,6 +32,13 @@ def summarise(values: Iterable[float]) -> Summary:
     return Summary(mean, std, len(rows), 0, 0)
 
 
+def of_set(value: float, n: int) -> Summary:
+    """The summary of a metric of sets, which has one value for all n samples. ContractError for one that is not finite."""
+    if not math.isfinite(value):
+        raise ContractError(f"a metric of sets gave {value}; it must give a number, or raise with the reason")
+    return Summary(value, None, n, 0, 0)
+
+
 def why_no_value(summary: Summary, meaning: str) -> str:
     """Why there is no mean, for a reader; empty where there is one. `meaning`: what a NaN of this metric means."""
     parts = []

@@ -14,7 +14,7 @@ import rasterio
 import torch
 from rasterio.transform import Affine
 
-from sarbench.bench import assets, registry, score
+from sarbench.bench import assets, one_pass, registry, score
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import read_header, read_image, write_image
 from sarbench.bench.metric import ImageBatch, Metric
@@ -111,11 +111,11 @@ def test_every_image_is_decoded_once_and_few_are_held(folders, monkeypatch, plug
         held.append(len(decoded))
         return np.zeros(len(translated))
 
-    monkeypatch.setattr("sarbench.bench.images.read_image", watched)
+    monkeypatch.setattr(one_pass, "read_image", watched)
     plugin(rows)
     score_of(folders, [*CLASSIC, "made_up"], batch_size=1)
     assert len(decoded) == len(set(decoded)) == 18
-    assert all(n <= 2 * (i + 1 + score.BATCHES_AHEAD) for i, n in enumerate(held))
+    assert all(n <= 2 * (i + 1 + one_pass.BATCHES_AHEAD) for i, n in enumerate(held))
 
 
 def test_missing_partners_are_all_named_at_once(folders):
@@ -149,7 +149,7 @@ def test_all_images_that_do_not_fit_are_named_before_any_is_decoded(folders, mon
     with rasterio.open(folders[1] / "b" / "3.tif", "w", "GTiff", 36, 48, 3, dtype="float32", transform=Affine.scale(2)) as file:
         file.write(np.zeros((3, 48, 36), np.float32))
     (folders[1] / "b" / "5.tif").write_bytes(b"")
-    monkeypatch.setattr("sarbench.bench.images.read_image", lambda path: pytest.fail("decoded"))
+    monkeypatch.setattr(one_pass, "read_image", lambda path: pytest.fail("decoded"))
     with pytest.raises(ContractError) as caught:
         score_of(folders)
     text = str(caught.value)
@@ -215,7 +215,7 @@ def test_absent_weights_leave_a_metric_unmeasured_and_the_others_measured(folder
 
 
 def test_a_mean_is_the_mean_of_the_rows():
-    scores = Scores(("a", "b", "c"), {"psnr": np.array([20.0, 22, 27])}, {"psnr": "s"}, {})
+    scores = Scores(("a", "b", "c"), {"psnr": np.array([20.0, 22, 27])}, {}, {"psnr": "s"}, {})
     summary = scores.summary()["psnr"]
     assert (summary.value, summary.n, scores.reasons()) == (23, 3, {})
     assert summary.std == pytest.approx(math.sqrt(13))
@@ -223,7 +223,7 @@ def test_a_mean_is_the_mean_of_the_rows():
 
 def test_undefined_and_infinite_samples_are_never_averaged_away():
     columns = {"psnr": np.array([20.0, math.inf, math.inf]), "total_variation": np.array([1.0, math.nan, 3])}
-    scores = Scores(("a", "b", "c"), columns, dict.fromkeys(columns, "s"), {})
+    scores = Scores(("a", "b", "c"), columns, {}, dict.fromkeys(columns, "s"), {})
     assert scores.summary()["psnr"] == Summary(None, None, 3, 0, 2)
     assert scores.summary()["total_variation"] == Summary(None, None, 3, 1, 0)
     assert scores.reasons() == {
@@ -250,7 +250,7 @@ def test_the_signature_says_which_bands_and_depth_were_scored(folders, tmp_path)
 
 def test_rows_go_to_a_frame_and_to_json_without_loss():
     columns = {"psnr": np.array([20.5, math.inf, math.nan])}
-    scores = Scores(("a", "b", "c"), columns, {"psnr": "s"}, {})
+    scores = Scores(("a", "b", "c"), columns, {}, {"psnr": "s"}, {})
     frame = scores.to_frame()
     assert list(frame.columns) == ["id", "psnr"]
     np.testing.assert_array_equal(frame["psnr"], columns["psnr"])

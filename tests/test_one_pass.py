@@ -1,0 +1,189 @@
+"""The pass that all metrics share: kept work, shared work, and features of references that are computed once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sarbench.bench import one_pass, registry
+from sarbench.bench.errors import ContractError
+from sarbench.bench.images import read_header, write_image
+from sarbench.bench.metric import Features, ImageBatch, Metric
+from sarbench.bench.one_pass import Pass
+from sarbench.bench.score import score_folders
+
+SEEN: list[int] = []  # images that the made-up network saw
+
+
+def _network(images: ImageBatch) -> np.ndarray:
+    SEEN.append(len(images))
+    return images.pixels.reshape(len(images), -1)[:, :4].astype(np.float32)
+
+
+FEATURES = Features("made_up_network", "made-up;v1", 4, _network)
+DISTANCE = Metric(
+    name="distance",
+    signature="distance;v1",
+    unit="",
+    higher_is_better=False,
+    features=FEATURES,
+    statistic=lambda x, y: float(np.abs(x.mean(0) - y.mean(0)).sum()),
+    ranked_from=100,
+)
+LEVEL = Metric("level", "level;v1", "", True, lambda translated: translated.pixels.mean((1, 2, 3)), ("translated",))
+COPY = Metric(
+    "copy",
+    "copy;v1",
+    "",
+    True,
+    lambda t, s: np.abs(t.pixels[..., :1] - 1.0 * s.pixels).mean((1, 2, 3)),
+    ("translated", "source"),
+)
+
+
+@pytest.fixture(autouse=True)
+def _metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    SEEN.clear()
+    known: Mapping[str, Metric] = {"distance": DISTANCE, "level": LEVEL, "copy": COPY}
+    monkeypatch.setattr(registry, "load_metric", known.__getitem__)
+
+
+def folder(root: Path, n: int, *, seed: int = 0, channels: int = 3, size: int = 8) -> Path:
+    for i in range(n):
+        pixels = np.random.default_rng([seed, i]).integers(0, 256, (size, size, channels), np.uint8)
+        write_image(root / f"{i:03d}.png", pixels)
+    return root
+
+
+def asked(root: Path, **changes: Any) -> Pass:
+    files = sorted(root.iterdir())
+    return Pass(
+        {"translated": files}, [read_header(f) for f in files], 255, **{"rows": {"level": LEVEL}, "batch_size": 2, **changes}
+    )
+
+
+def test_a_pass_that_is_stopped_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(one_pass, "CHUNK", 4)
+    images, work = folder(tmp_path / "images", 10), tmp_path / "work"
+    whole = one_pass.run(asked(images))
+    steps: list[int] = []
+
+    def stop(n: int) -> None:
+        steps.append(n)
+        if sum(steps) > 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        one_pass.run(asked(images), work, advance=stop)
+    assert [f.name for f in work.iterdir()] == ["000000.npz"]
+    decoded: list[Path] = []
+    real = one_pass.read_image
+    monkeypatch.setattr(one_pass, "read_image", lambda path: decoded.append(path) or real(path))
+    again = one_pass.run(asked(images), work)
+    assert len(decoded) == 6
+    assert np.array_equal(again["level"], whole["level"])
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 not a zip", None])
+def test_kept_work_that_is_not_whole_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes | None
+) -> None:
+    monkeypatch.setattr(one_pass, "CHUNK", 4)
+    images, work = folder(tmp_path / "images", 6), tmp_path / "work"
+    first = one_pass.run(asked(images), work)
+    file = work / "000000.npz"
+    file.write_bytes(file.read_bytes()[:-40] if damage is None else damage)
+    assert np.array_equal(one_pass.run(asked(images), work)["level"], first["level"])
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_processes_share_the_chunks_and_all_get_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ranks: int) -> None:
+    monkeypatch.setattr(one_pass, "CHUNK", 4)
+    images = folder(tmp_path / "images", 14)
+    alone = one_pass.run(asked(images))
+    together, done = threading.Barrier(ranks), {}
+
+    def work(rank: int) -> None:
+        done[rank] = one_pass.run(asked(images), tmp_path / "work", rank=rank, ranks=ranks, barrier=lambda: together.wait(20))
+
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(ranks)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert all(np.array_equal(done[rank]["level"], alone["level"]) for rank in range(ranks))
+
+
+def test_several_processes_need_a_folder_to_meet_in(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="--cache FOLDER"):
+        one_pass.run(asked(folder(tmp_path, 2)), rank=0, ranks=2)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7])
+def test_a_metric_of_sets_sees_every_image_once_whatever_the_batch(tmp_path: Path, batch_size: int) -> None:
+    a, b = folder(tmp_path / "a", 10), folder(tmp_path / "b", 10, seed=1)
+    scores = score_folders(a, b, ["distance", "level"], batch_size=batch_size, progress=False)
+    x, y = (
+        np.stack([np.random.default_rng([seed, i]).integers(0, 256, (8, 8, 3), np.uint8).ravel()[:4] for i in range(10)])
+        for seed in (0, 1)
+    )
+    assert scores.sets["distance"] == pytest.approx(np.abs(x.mean(0) - y.mean(0)).sum(), rel=1e-6)
+    assert sum(SEEN) == 20
+    assert scores.summary()["distance"]._asdict() == {
+        "value": scores.sets["distance"], "std": None, "n": 10, "undefined": 0, "infinite": 0
+    }  # fmt: skip
+    assert list(scores.columns) == ["level"]
+
+
+def test_features_of_references_are_kept_by_content(tmp_path: Path) -> None:
+    a, b, cache = folder(tmp_path / "a", 6), folder(tmp_path / "b", 6, seed=1), tmp_path / "cache"
+    first = score_folders(a, b, ["distance"], progress=False, cache=cache)
+    SEEN.clear()
+    b.rename(tmp_path / "moved")
+    again = score_folders(a, tmp_path / "moved", ["distance"], progress=False, cache=cache)
+    assert sum(SEEN) == 6  # the translated ones
+    assert again.sets == first.sets
+    SEEN.clear()
+    write_image(tmp_path / "moved" / "000.png", np.zeros((8, 8, 3), np.uint8))
+    other = score_folders(a, tmp_path / "moved", ["distance"], progress=False, cache=cache)
+    assert sum(SEEN) == 12
+    assert other.sets != first.sets
+    assert not list((cache / "passes").iterdir())  # nothing is left of finished passes
+
+
+def test_kept_features_that_are_not_whole_are_computed_again(tmp_path: Path) -> None:
+    a, b, cache = folder(tmp_path / "a", 6), folder(tmp_path / "b", 6, seed=1), tmp_path / "cache"
+    first = score_folders(a, b, ["distance"], progress=False, cache=cache)
+    (file,) = (cache / "features").iterdir()
+    file.write_bytes(file.read_bytes()[:-8])
+    assert score_folders(a, b, ["distance"], progress=False, cache=cache).sets == first.sets
+
+
+def test_unpaired_references_are_a_set_of_their_own(tmp_path: Path) -> None:
+    a, b = folder(tmp_path / "a", 5), folder(tmp_path / "b", 9, seed=1, size=12)
+    scores = score_folders(a, b, ["distance", "level"], paired=False, progress=False)
+    assert sum(SEEN) == 14
+    assert scores.summary()["distance"].n == 5
+    with pytest.raises(ContractError, match="copy need the folder of source images"):
+        score_folders(a, b, ["copy"], paired=False, progress=False)
+
+
+def test_a_metric_may_read_the_source_whose_bands_are_its_own(tmp_path: Path) -> None:
+    a, b = folder(tmp_path / "a", 3), folder(tmp_path / "s", 3, seed=2, channels=1)
+    scores = score_folders(a, None, ["copy"], source=b, progress=False)
+    assert len(scores.columns["copy"]) == 3
+
+
+def test_a_set_without_a_number_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing: Callable[..., float] = lambda x, y: float("nan")  # noqa: E731
+    broken = Metric("distance", "d", "", False, features=FEATURES, statistic=nothing)
+    monkeypatch.setattr(registry, "load_metric", lambda name: broken)
+    a = folder(tmp_path / "a", 3)
+    scores = score_folders(a, a, ["distance"], progress=False)
+    with pytest.raises(ContractError, match="a metric of sets gave nan"):
+        scores.summary()
