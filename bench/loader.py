@@ -100,21 +100,21 @@ class Steps(StepDataset[Batch]):
 
     def _cut(self, sample_id: str, parts: Sequence[str], row: int, stream: str) -> dict[str, np.ndarray]:
         """The parts of a sample under the row's random crop, flips and quarter turns."""
-        images = self.images.parts(sample_id, parts)
-        height, width = images[parts[0]].shape[1:]
+        images = self.images.packed(sample_id, parts)
+        height, width = images[parts[0]].values.shape[1:]
         crop_h, crop_w = self.crop
         random = np.random.default_rng(key(self.seed, "augment", stream, row))
         top = int(random.integers(height - crop_h + 1))
         left = int(random.integers(width - crop_w + 1))
         mirror, upside_down, turn = random.integers(2, size=3).astype(bool) & [a in self.augment for a in AUGMENTATIONS]
+        window = slice(top, top + crop_h), slice(left, left + crop_w)
 
-        def cut(image: np.ndarray) -> np.ndarray:
-            image = image[..., top : top + crop_h, left : left + crop_w]
+        def turned(image: np.ndarray) -> np.ndarray:
             image = image[..., ::-1] if mirror else image
             image = image[..., ::-1, :] if upside_down else image
             return np.rot90(image, axes=(-2, -1)) if turn and crop_h == crop_w else image
 
-        return {name: cut(image) for name, image in images.items()}
+        return {name: turned(packed.array(window)) for name, packed in images.items()}
 
 
 @lru_cache(maxsize=16)

@@ -56,9 +56,14 @@ class Packed:
             values = array.astype(np.uint8)
         return Packed(np.ascontiguousarray(values), channels, str(array.dtype))
 
-    def array(self) -> np.ndarray:
-        """The array as it was."""
-        values = self.values
+    @staticmethod
+    def plain(array: np.ndarray) -> Packed:
+        """An array that is not worth packing."""
+        return Packed(array, len(array), str(array.dtype))
+
+    def array(self, window: tuple[slice, slice] = (slice(None), slice(None))) -> np.ndarray:
+        """The array as it was, or a window of it."""
+        values = self.values[:, *window]
         if values.dtype != self.dtype:
             values = LEVELS[values] if self.dtype == "float32" else values.astype(self.dtype)
         return values if len(values) == self.channels else np.repeat(values, self.channels, axis=0)
@@ -130,15 +135,19 @@ class Images:
 
     def parts(self, sample_id: str, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Images and auxiliary arrays by name, read together."""
+        return {name: packed.array() for name, packed in self.packed(sample_id, names).items()}
+
+    def packed(self, sample_id: str, names: Sequence[str]) -> dict[str, Packed]:
+        """As `parts`, not yet unpacked, so that a crop costs what it holds."""
         found = {name: packed for name in names if (packed := self._known(sample_id, name)) is not None}
         missing = [name for name in names if name not in found]
         arrays = self.dataset.read(sample_id, missing).parts() if missing else {}
-        if self.free > 0:
-            self.keep(sample_id, {name: Packed.of(array) for name, array in arrays.items()})
         absent = [name for name in missing if name not in arrays]
         if absent:
             raise ContractError(f"{sample_id} of {self.dataset.card.title} has no {' and no '.join(absent)}")
-        return {name: found[name].array() if name in found else arrays[name] for name in names}
+        new = {name: Packed.of(arrays[name]) if self.free > 0 else Packed.plain(arrays[name]) for name in missing}
+        self.keep(sample_id, new)
+        return {name: found[name] if name in found else new[name] for name in names}
 
     def _known(self, sample_id: str, name: str) -> Packed | None:
         packed = self.mapped.get(sample_id, name) if self.mapped else None
@@ -147,7 +156,7 @@ class Images:
     def keep(self, sample_id: str, parts: Mapping[str, Packed]) -> None:
         """Keep parts that were read, as long as there is room."""
         for name, packed in parts.items():
-            if packed.values.nbytes <= self.free and (sample_id, name) not in self.kept:
+            if 0 < packed.values.nbytes <= self.free and (sample_id, name) not in self.kept:
                 self.kept[sample_id, name] = packed
                 self.free -= packed.values.nbytes
 

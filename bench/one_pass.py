@@ -46,7 +46,7 @@ class Pass:
         """How many samples it goes over."""
         return len(self.headers)
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """The names of the arrays that it gives."""
         return [*self.rows, *(feature_key(side, features) for side, features in self.features)]
 
@@ -65,7 +65,7 @@ def run(
     barrier: Callable[[], None] = lambda: None,
     advance: Callable[[int], None] = lambda n: None,
 ) -> Arrays:
-    """Go over all images; returns each array of `Pass.keys`, one row a sample, in the order of the files.
+    """Go over all images; returns each array of `Pass.names`, one row a sample, in the order of the files.
 
     `work`: where chunks are kept (needed by several ranks); the caller names it after everything that the result depends on.
     """
@@ -113,7 +113,7 @@ def _chunks(asked: Pass) -> list[list[list[int]]]:
 
 
 def _chunk(asked: Pass, batches: Sequence[list[int]], advance: Callable[[int], None]) -> Arrays:
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in asked.keys()}
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in asked.names()}
     for rows, images in _decoded(asked, batches):
         try:
             for name, metric in asked.rows.items():
@@ -156,7 +156,7 @@ def _kept(path: Path, asked: Pass, size: int) -> Arrays | None:
     """A chunk that an earlier process finished; None where there is none, or it is not whole."""
     try:
         with np.load(path, allow_pickle=False) as found:
-            arrays = dict(zip(asked.keys(), (found[f"arr_{i}"] for i in range(len(found.files))), strict=True))
+            arrays = dict(zip(asked.names(), (found[f"arr_{i}"] for i in range(len(found.files))), strict=True))
     except FileNotFoundError:
         return None
     except Exception:  # a file of another program, or a disk that lost it: computed anew

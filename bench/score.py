@@ -177,7 +177,7 @@ def _run(asked: Pass, cache: Path | None, metrics: Sequence[Metric], advance: Ca
             for side, files in asked.files.items()
         }
         signatures = [metric.signature for metric in metrics] + [[side, f.signature] for side, f in asked.features]
-        folder = cache / "passes" / value_digest([stats, signatures, asked.keys(), asked.peak, one_pass.CHUNK])
+        folder = cache / "passes" / value_digest([stats, signatures, asked.names(), asked.peak, one_pass.CHUNK])
     if "WORLD_SIZE" not in os.environ:
         arrays = one_pass.run(asked, folder, advance=advance)
     else:

@@ -16,7 +16,7 @@ from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import Card, Method
 from sarbench.bench.loader import Steps, all_pairs, step_batches
 from sarbench.bench.material import Images, centre_crop, load
-from sarbench.bench.protocols import FLIP
+from sarbench.bench.protocols import DIHEDRAL, FLIP
 from sarbench.bench.tracks import Track, track
 
 
@@ -224,3 +224,17 @@ def test_a_track_asks_for_no_more_images_than_there_are(tmp_path: Path) -> None:
     chosen = load(replace(made, size=replace(made.size, n_train=5)), tmp_path / "cache")
     assert len(chosen.train) == 5
     assert list(chosen.train) == sorted(chosen.train)
+
+
+def test_flips_and_quarter_turns_show_all_eight_ways_and_keep_pairs_registered(tmp_path: Path) -> None:
+    made = steps(write_pairs(tmp_path, n_train=1, size=(16, 16)), batch_size=1, augment=DIHEDRAL)
+    seen = {made[step].paired.source.numpy().tobytes() for step in range(100)}
+    assert len(seen) == 8
+    for step in range(20):
+        paired = made[step].paired
+        torch.testing.assert_close(paired.target - paired.source, torch.full_like(paired.source, 80 / 255))
+
+
+def test_a_method_that_needs_what_the_dataset_has_not_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="needs nir beside the images, which Your own pairs has not"):
+        steps(write_pairs(tmp_path), method(aux=("nir",)))
