@@ -9,7 +9,15 @@ from typing import Any
 from sarbench.bench import registry
 from sarbench.bench.errors import ContractError
 
-DESCRIPTION = ("method", "preset", "options", "source_channels", "target_channels", "run_key")  # what run.json holds
+DESCRIPTION = (
+    "method",
+    "preset",
+    "settings",
+    "options",
+    "source_channels",
+    "target_channels",
+    "run_key",
+)  # what run.json holds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +39,7 @@ def command(args: argparse.Namespace) -> int:
     from sarbench.bench.images import SUFFIXES, find_images, lossless_suffix, quantise, read_georeference, write_image
     from sarbench.bench.keys import key
     from sarbench.bench.progress import Progress
+    from sarbench.bench.settings import config_of
     from sarbench.bench.storage import read_json, refuse_unwritable
     from sarbench.bench.train import Hardware, read_weights
     from sarbench.bench.translate import translate_padded
@@ -51,7 +60,8 @@ def command(args: argparse.Namespace) -> int:
     if args.out.resolve() == args.source.resolve():
         raise ContractError(f"{args.out} holds the images to translate, which would be overwritten; name another folder")
     with registry.blaming(described["method"]):
-        method = cls(cls.presets[described["preset"]], described["source_channels"], described["target_channels"])
+        config = config_of(described["method"], described["preset"], described["settings"])
+        method = cls(config, described["source_channels"], described["target_channels"])
         method = hardware.prepare(method)
     try:
         method.load_state_dict(state)

@@ -85,7 +85,9 @@ def bench(request: pytest.FixtureRequest) -> Bench:
     """The track that was asked for, its data verified."""
     config = request.config
     asked = _asked(config)
-    made = Bench(asked.track, asked.hardware, asked.runs, asked.leaderboards, say=lambda line: print(line, flush=True))
+    made = Bench(
+        asked.track, asked.hardware, asked.runs, asked.leaderboards, asked.settings, say=lambda line: print(line, flush=True)
+    )
     with _terminal(config):
         print(describe(made), flush=True)
         try:

@@ -31,6 +31,8 @@ def _name(record: Record) -> str:
     name = f"`{record.method}`" if link is None else f"[`{record.method}`]({link})"
     if record.role == "floor":
         return f"{name} (floor)"
+    if record.variant:
+        name += f" {markdown.text(record.variant)}"
     return name if record.card.fidelity == "paper" else f"{name} ({record.card.fidelity})"
 
 
@@ -131,8 +133,8 @@ def _board(slug: str, records: Iterable[Record]) -> _Board:
             raise ContractError(f"the records of {slug} disagree on the unit or direction of {metric}; remove the wrong ones")
     entries: list[_Entry] = []
     replaced: list[Record] = []
-    for method in sorted({record.method for record in same}):
-        own = [record for record in same if record.method == method]
+    for method in sorted({record.label for record in same}):
+        own = [record for record in same if record.label == method]
         current = [record for record in own if _version(record) == _version(own[-1])]
         replaced += [record for record in own if _version(record) != _version(own[-1])]
         entries.append(_Entry(tuple(sorted(current, key=lambda record: record.seed))))
@@ -305,7 +307,8 @@ def _compared(board: _Board) -> str:
 def _about(entry: _Entry) -> list[str]:
     """A method's list item: what it is, and what differs from its paper."""
     record, card = entry.newest, entry.newest.card
-    facts = [f"`{record.method}`: {markdown.text(card.title)}"]
+    changed = f" with {markdown.text(record.variant)}" if record.variant else ""
+    facts = [f"`{record.method}`{changed}: {markdown.text(card.title)}"]
     if record.role != "method":
         return [f"- {facts[0]}. {markdown.text(card.paper)}"]
     facts += [] if markdown.link(card.paper) else [markdown.text(card.paper)]
@@ -326,6 +329,7 @@ def _command(board: _Board) -> str:
     record, seeds = first.newest, [run.seed for run in first.records]
     data, budget = record.track_parts
     words = ["pytest", "bench", "--method", record.method, "--protocol", record.terms.name, "--preset", record.terms.preset]
+    words += [word for setting in record.variant.split() for word in ("--set", setting)]
     words += [] if data is None else ["--data", data]
     words += [] if budget is None else ["--budget", str(budget)]
     words += [] if seeds == [0] else [word for seed in seeds for word in ("--seed", str(seed))]
@@ -467,9 +471,9 @@ def _wanted(root: Path) -> _Wanted:
 def _picture_rows(store: Store, slug: str, loaded: Sequence[Loaded]) -> list[tuple[str, Path]]:
     """Source, target, and the first seed of each ranked entry, where it has tiles; empty where nothing can be shown."""
     references = list(zip(("source", "target"), store.reference_tiles(slug), strict=True))
-    path_of = {(item.record.method, item.record.seed): item.path.with_suffix(".jpg") for item in loaded}
+    path_of = {(item.record.label, item.record.seed): item.path.with_suffix(".jpg") for item in loaded}
     firsts = [entry.records[0] for entry in _board(slug, [item.record for item in loaded]).ranked]
-    rows = [(record.method, path_of[record.method, record.seed]) for record in firsts]
+    rows = [(f"{record.method} {record.variant}".rstrip(), path_of[record.label, record.seed]) for record in firsts]
     rows = [(label, path) for label, path in rows if path.is_file()]
     return references + rows if rows and all(path.is_file() for _, path in references) else []
 

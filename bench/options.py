@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sarbench.bench import registry
 from sarbench.bench.errors import ContractError
+from sarbench.bench.settings import config_of
 
 if TYPE_CHECKING:
     from sarbench.bench.tracks import Track
@@ -23,6 +24,7 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--protocol", {"default": "synthetic", "metavar": "NAME", "help": "what to run it on (default: synthetic)"}),
     ("--data", {"default": None, "metavar": "FOLDER", "help": "the data folder, for a protocol that needs one"}),
     ("--data-option", {"action": "append", "default": [], "metavar": "KEY=VALUE", "help": "an option of the dataset"}),
+    ("--set", {"action": "append", "default": [], "metavar": "KEY=VALUE", "help": "change a hyperparameter of the methods"}),
     ("--preset", {"default": None, "choices": ("tiny", "bench", "paper"), "help": "default: bench on a GPU, tiny on a CPU"}),
     ("--budget", {"default": None, "type": int, "metavar": "IMAGES", "help": "training images, in place of the preset's"}),
     ("--seed", {"action": "append", "default": [], "type": int, "metavar": "N", "help": "run seed, several times for several"}),
@@ -50,6 +52,7 @@ class Request:
     hardware: Hardware
     runs: Path
     leaderboards: Path
+    settings: Mapping[str, str]  # of --set
 
 
 def floors() -> list[str]:
@@ -117,8 +120,9 @@ def request(options: Mapping[str, Any], *, planned: bool = False) -> Request:
         raise ContractError(f"{', '.join(impossible)} need pairs, which the protocol {chosen.protocol.name!r} has not")
     beside = [name for name in floors() if name in possible]
     chosen_methods = beside + [name for name in asked if name not in beside]
+    settings = dict(pair(text) for text in options["set"])
     for name in chosen_methods:
-        _refuse_bad_method(name, chosen, hardware.accumulate)
+        _refuse_bad_method(name, chosen, settings, hardware.accumulate)
     return Request(
         tuple(chosen_methods),
         chosen,
@@ -126,10 +130,11 @@ def request(options: Mapping[str, Any], *, planned: bool = False) -> Request:
         hardware,
         Path(options["runs"]),
         Path(options["leaderboards"]),
+        settings,
     )
 
 
-def _refuse_bad_method(name: str, chosen: Track, accumulate: int) -> None:
+def _refuse_bad_method(name: str, chosen: Track, settings: Mapping[str, str], accumulate: int) -> None:
     """Raise ContractError for what would otherwise be found when the method's turn comes, or when it is recorded."""
     from sarbench.bench.honeypots import HONEYPOTS
     from sarbench.bench.records import config_hash, recorded_card
@@ -143,17 +148,18 @@ def _refuse_bad_method(name: str, chosen: Track, accumulate: int) -> None:
     config = cls.presets[chosen.preset]
     if not is_dataclass(config) or isinstance(config, type):
         raise ContractError(f"the preset {chosen.preset!r} of {name} is {config!r}; make it an instance of a frozen dataclass")
+    config = config_of(name, chosen.preset, settings)
     recorded_card(asdict(cls.card))
     config_hash(asdict(config))
-    refuse_uneven_batch(name, chosen.preset, accumulate)
+    refuse_uneven_batch(name, config, accumulate)
 
 
-def refuse_uneven_batch(name: str, preset: str, parts: int) -> None:
+def refuse_uneven_batch(name: str, config: Any, parts: int) -> None:
     """Raise ContractError where a method's batch can't be cut into so many equal parts: ranks times --accumulate."""
-    batch_size = getattr(registry.load_method(name).presets[preset], "batch_size", None)
+    batch_size = getattr(config, "batch_size", None)
     if batch_size is not None and batch_size % parts:
         raise ContractError(
-            f"the batch of {name} is {batch_size} at preset {preset}, which {parts} parts (ranks times --accumulate) "
+            f"the batch of {name} is {batch_size}, which {parts} parts (ranks times --accumulate) "
             "can't share equally; choose another number of them"
         )
 
@@ -162,7 +168,7 @@ def pair(text: str) -> tuple[str, str]:
     """KEY=VALUE as its two halves; ContractError for anything else."""
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise ContractError(f"--data-option {text}: write KEY=VALUE, such as source_range=-25,0")
+        raise ContractError(f"{text}: write KEY=VALUE, such as --data-option source_range=-25,0 or --set lambda_l1=10")
     return name, value
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -40,10 +40,12 @@ from sarbench.bench.records import (
     Score,
     Store,
     config_hash,
+    label,
     protocol_hash,
     recorded_card,
 )
 from sarbench.bench.score import Scores, score_folders, signature, why_unmeasured
+from sarbench.bench.settings import config_of, variant_of
 from sarbench.bench.storage import (
     digest,
     file_digest,
@@ -72,6 +74,7 @@ class Bench:
     hardware: Hardware
     runs: Path
     leaderboards: Path
+    settings: Mapping[str, str] = field(default_factory=dict)  # changed hyperparameters
     quiet: bool = False
     say: Callable[[str], None] = lambda line: None
 
@@ -148,8 +151,16 @@ class Bench:
         cls = registry.load_method(name)
         torch.manual_seed(key(seed, "init"))
         dataset = self.material.dataset
-        method = cls(cls.presets[self.track.preset], dataset.source_channels, dataset.target_channels)
+        method = cls(self.config(name), dataset.source_channels, dataset.target_channels)
         return self.hardware.prepare(method)
+
+    def config(self, name: str) -> Any:
+        """The method's hyperparameters: those of the preset, with this run's settings."""
+        return config_of(name, self.track.preset, self.settings)
+
+    def folder_of(self, name: str, seed: int) -> Path:
+        """What one run leaves."""
+        return self.folder / label(name, variant_of(name, self.settings)) / str(seed)
 
     def steps(self, method: Method, seed: int) -> Steps:
         """The run's training batches."""
@@ -167,7 +178,7 @@ class Bench:
 
     def run_key(self, name: str, seed: int) -> str:
         """A hash of everything that the trained weights depend on."""
-        config = asdict(registry.load_method(name).presets[self.track.preset])
+        config = asdict(self.config(name))
         hardware = [self.hardware.device.partition(":")[0], self.hardware.precision, self.hardware.compile, torch.__version__]
         return value_digest(
             [name, code_hash(name), config, self.track.terms(), self.data.identity.content_hash, seed, hardware]
@@ -182,7 +193,7 @@ class Bench:
             return self._trained(name, seed)
 
     def _trained(self, name: str, seed: int) -> tuple[Method, dict[str, Any]]:
-        folder = self.folder / name / str(seed)
+        folder = self.folder_of(name, seed)
         if ranks.rank() == 0:
             remove_partial(folder)
         run_key = self.run_key(name, seed)
@@ -223,7 +234,8 @@ class Bench:
 
     def _describe(self, method: Method, name: str, folder: Path, run_key: str) -> None:
         """What `sarbench translate` needs to build the method again, and to know its weights from older ones."""
-        described = {"method": name, "preset": self.track.preset, "options": dict(self.track.options), "run_key": run_key}
+        described = {"method": name, "preset": self.track.preset, "settings": dict(self.settings), "run_key": run_key}
+        described["options"] = dict(self.track.options)
         channels = {"source_channels": method.source_channels, "target_channels": method.target_channels}
         write_json(folder / "run.json", described | channels)
 
@@ -250,7 +262,7 @@ class Bench:
 
     def run(self, name: str, seed: int) -> Record | None:
         """Train, translate, score and record one method; None on the ranks that only help."""
-        folder = self.folder / name / str(seed)
+        folder = self.folder_of(name, seed)
         method, cost = self.trained(name, seed)
         with registry.blaming(name):
             seconds = self._translated(method, folder / "translated", seed, cost["run_key"])
@@ -356,6 +368,7 @@ class Bench:
         scores, material = self.scores(folder), self.material
         record = Record(
             method=name,
+            variant=variant_of(name, self.settings) if role == "method" else "",
             role=role,  # type: ignore[arg-type]
             seed=seed,
             slug=self.track.slug,
@@ -476,10 +489,12 @@ def run_all(request: Request) -> int:
         if first:
             print(line, file=sys.stderr, flush=True)
 
-    bench = Bench(request.track, replace(request.hardware, device=device), request.runs, request.leaderboards, say=say)
+    bench = Bench(
+        request.track, replace(request.hardware, device=device), request.runs, request.leaderboards, request.settings, say=say
+    )
     say(describe(bench))
     for name in request.methods:
-        refuse_uneven_batch(name, request.track.preset, ranks.count() * request.hardware.accumulate)
+        refuse_uneven_batch(name, bench.config(name), ranks.count() * request.hardware.accumulate)
     failed = []
     for name in honeypots_of(request.track):
         bench.run_honeypot(name)

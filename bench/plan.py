@@ -16,6 +16,7 @@ from sarbench.bench.interface import Batch, Method, Pairs, key, normal
 from sarbench.bench.material import Packed, is_known
 from sarbench.bench.options import Request
 from sarbench.bench.pipeline import Bench, unmeasured
+from sarbench.bench.settings import config_of
 from sarbench.bench.tracks import how_to_get
 from sarbench.bench.train import Game, Hardware, read_weights
 from sarbench.bench.translate import BATCH_SIZE, translate_padded
@@ -45,7 +46,7 @@ def plan(asked: Request) -> str:
     sizes = _sizes(asked, dataset)
     lines = [f"{track.slug}: {track.protocol.about}", f"on {device_name(asked.hardware)}, {asked.hardware.precision}", ""]
     lines += _data(asked, dataset, sizes, known)
-    bench = Bench(track, asked.hardware, asked.runs, asked.leaderboards)
+    bench = Bench(track, asked.hardware, asked.runs, asked.leaderboards, asked.settings)
     seconds_all, bytes_all = 0.0, _mapped_bytes(asked, dataset)
     rows = []
     for name in asked.methods:
@@ -99,7 +100,7 @@ def _sizes(asked: Request, dataset: Dataset | None) -> _Sizes:
 def _is_trained(bench: Bench, name: str, seed: int) -> bool:
     run_key = bench.run_key(name, seed)
     try:
-        return read_weights(bench.folder / name / str(seed) / "weights.safetensors", run_key) is not None
+        return read_weights(bench.folder_of(name, seed) / "weights.safetensors", run_key) is not None
     except ContractError:
         return False
 
@@ -109,7 +110,7 @@ def _cost(asked: Request, name: str, sizes: _Sizes) -> tuple[int, float, int]:
     with registry.blaming(name):
         cls = registry.load_method(name)
         torch.manual_seed(key(0, "plan"))
-        method = asked.hardware.prepare(cls(cls.presets[asked.track.preset], *sizes.channels))
+        method = asked.hardware.prepare(cls(config_of(name, asked.track.preset, asked.settings), *sizes.channels))
         batch_size = getattr(method.config, "batch_size", 1)
         steps = math.ceil(asked.track.size.budget_images / batch_size) if method.players() else 0
         seconds = steps * _seconds_per_step(method, batch_size, sizes, asked.hardware) if steps else 0.0

@@ -221,11 +221,17 @@ def config_hash(config: Mapping[str, Any]) -> str:
         raise ContractError(f"a hyperparameter can't be recorded ({error}); use numbers, text, lists and None") from error
 
 
+def label(method: str, variant: str) -> str:
+    """A method under changed hyperparameters has a folder of its own, which no other method can be called."""
+    return f"{method}-{hashlib.sha256(variant.encode()).hexdigest()[:8]}" if variant else method
+
+
 class Record(_Model):
     """One run: a method, a track and a seed."""
 
     schema_version: Literal[1] = 1
     method: Name
+    variant: Line = ""  # hyperparameters that were changed, such as "cam=false msm=single"
     role: Literal["method", "floor", "honeypot"]
     seed: Count
     slug: Slug  # of the track: protocol[.data].preset[.budget]
@@ -244,6 +250,11 @@ class Record(_Model):
     git: Git
     created: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]  # UTC
     rows_hash: Hash | None = None  # sha256 of the CSV beside it; set by `Store.write`
+
+    @property
+    def label(self) -> str:
+        """The name of its folder."""
+        return label(self.method, self.variant)
 
     @property
     def track_parts(self) -> tuple[str | None, int | None]:
@@ -295,7 +306,7 @@ class Loaded:
 
 
 class Store:
-    """The records below a `leaderboards/` folder: `results/<slug>/<method>/<seed>.{json,csv,jpg}`."""
+    """The records below a `leaderboards/` folder: `results/<slug>/<label>/<seed>.{json,csv,jpg}`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -310,7 +321,7 @@ class Store:
         """
         rows = _in_order(record, rows)
         _refuse_wrong_rows(record, rows)
-        path = self.results / record.slug / record.method / f"{record.seed}.json"
+        path = self.results / record.slug / record.label / f"{record.seed}.json"
         data = rows.to_csv(index=False, na_rep="nan", lineterminator="\n").encode()
         kept = record.model_copy(update={"rows_hash": hashlib.sha256(data).hexdigest()}).model_dump(mode="json")
         pictures = {} if strip is None else {path.with_suffix(".jpg"): strip}
@@ -345,7 +356,7 @@ class Store:
                 bad.append(f"  {path}: {error}")
         if bad:
             raise ContractError("\n".join([f"{len(bad)} records of {slug} can't be used; {REMEDY}:", *bad]))
-        return sorted(loaded, key=lambda item: (item.record.method, item.record.seed))
+        return sorted(loaded, key=lambda item: (item.record.method, item.record.variant, item.record.seed))
 
 
 def _load(path: Path) -> Record:
@@ -355,8 +366,8 @@ def _load(path: Path) -> Record:
             raise ContractError(f"larger than {MAX_RECORD_BYTES} bytes")
         record = Record.model_validate_json(path.read_bytes())
         slug, method, name = path.parts[-3:]
-        if (slug, method, name) != (record.slug, record.method, f"{record.seed}.json"):
-            raise ContractError(f"belongs at {record.slug}/{record.method}/{record.seed}.json")
+        if (slug, method, name) != (record.slug, record.label, f"{record.seed}.json"):
+            raise ContractError(f"belongs at {record.slug}/{record.label}/{record.seed}.json")
         data = path.with_suffix(".csv").read_bytes()
         if hashlib.sha256(data).hexdigest() != record.rows_hash:
             raise ContractError(f"{path.with_suffix('.csv').name} beside it is not the one it was written with")
