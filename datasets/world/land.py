@@ -50,8 +50,7 @@ class Patches:
     material: UInt8[np.ndarray, " P"]
     tint: Float32[np.ndarray, "3 P"]  # added to 1, the factor of the material's colour
     sigma0_db: np.ndarray
-    tilt: Float32[np.ndarray, "2 P"]  # rise of a pitched roof along x and y, m per m
-
+    tilt: Float32[np.ndarray, "2 P"]  # rise of a pitched roof to the right and downwards, m per m
     first_house: int
     first_hall: int
 
@@ -143,7 +142,7 @@ def make_ground(rng: Generator, size_px: int, recipe: Recipe) -> Ground:
     plots = settlements.grid(rng, lines)
     plan = settlements.plan(rng, plots, recipe.density)
     patches = _patches(rng, angle, plan_of_fields.blocks, plan)
-    strength = rng.uniform(0.0, 0.10, count) * np.isin(patches.material[len(MATERIALS) :][:count], FURROWED)
+    strength = rng.uniform(0.0, 0.16, count) * np.isin(patches.material[len(MATERIALS) :][:count], FURROWED)
     streaks = words(rng, 4096).view("<i2") * np.float32(2.0**-15)
     furrow = streaks.take((plan_of_fields.line + plan_of_fields.parcel * 977) & 4095)
     furrow *= strength.astype(np.float32).take(plan_of_fields.parcel)
@@ -180,7 +179,7 @@ def _patches(rng: Generator, angle: float, blocks: int, plan: Plan) -> Patches:
     sigma0_db = SIGMA0_DB[material]
     sigma0_db[first_field:first_house] += rng.uniform(-1.4, 1.4, count)
     tilt = np.zeros((2, len(material)))
-    rise = 0.6 * plan.pitched  # 31 degrees, away from the street up to the ridge
+    rise = 0.6 * plan.pitched  # 31 degrees, from the near eaves up to the ridge, and down again
     tilt[:, first_house:first_hall:2] = -np.sin(angle) * rise, np.cos(angle) * rise
     tilt[:, first_house + 1 : first_hall : 2] = -tilt[:, first_house:first_hall:2]
     return Patches(material, tint.astype(np.float32), sigma0_db, tilt.astype(np.float32), first_house, first_hall)
@@ -211,17 +210,15 @@ def survey(ground: Ground, stage: Stage) -> Land:
     object_m = np.float32(10.0) + np.float32(1.5) * detail
     object_m *= (patch == BROADLEAF) | (patch == CONIFER)
     np.copyto(object_m, np.float32(5.0), where=patch == HEDGEROW)
-    tall = object_m.ravel()
-    blocked = (water | road).ravel().take(pixel)
-    for there, number, count, first, height_m in (
-        (settlement.house, settlement.plot, len(ground.plan.house_m), ground.patches.first_house, ground.plan.house_m),
-        (settlement.hall, settlement.cell, len(ground.plan.hall_m), ground.patches.first_hall, ground.plan.hall_m),
-    ):
-        free = np.bincount(number, blocked, count) == 0  # nothing is built on a road or in the water
-        keep = np.flatnonzero(there & free.take(number))
-        halves = number[keep] if height_m is ground.plan.hall_m else 2 * number[keep] + settlement.rear[keep]
-        flat[pixel[keep]] = first + halves
-        tall[pixel[keep]] = height_m.take(number[keep])
+    blocked, tall = (water | road).ravel().take(pixel), object_m.ravel()
+    house = _standing(settlement.house, settlement.plot, blocked)
+    plot = settlement.plot[house]
+    flat[pixel[house]] = ground.patches.first_house + 2 * plot + settlement.far_half[house]
+    tall[pixel[house]] = ground.plan.house_m.take(plot)
+    hall = _standing(settlement.hall, settlement.cell, blocked)
+    cell = settlement.cell[hall]
+    flat[pixel[hall]] = ground.patches.first_hall + cell
+    tall[pixel[hall]] = ground.plan.hall_m.take(cell)
 
     if stage.flood_px:
         wet = (shore_px + np.float32(2.0) * detail < np.float32(stage.flood_px)) & (patch < ground.patches.first_house)
@@ -258,6 +255,12 @@ def _countryside(ground: Ground, stage: Stage) -> Int32[np.ndarray, "H W"]:
     if stage.felled.any():
         np.copyto(patch, FELLED, where=ground.wooded & stage.felled.take(plan.parcel))
     return patch
+
+
+def _standing(there: Bool[np.ndarray, " N"], number: Int32[np.ndarray, " N"], blocked: Bool[np.ndarray, " N"]) -> np.ndarray:
+    """The pixels of buildings, without every building that would stand on a road or in the water."""
+    lost = np.bincount(number[there & blocked], minlength=int(number.max(initial=0)) + 1) > 0
+    return np.flatnonzero(there & ~lost.take(number))
 
 
 REAL = Recipe(Density(0.75, (30.0, 75.0), 0.006, 0.3), (0.1, 1.3), paved=0.25, river=0.55, lake=0.3)

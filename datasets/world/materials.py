@@ -1,9 +1,9 @@
-"""What the land is made of: the class, colour and backscatter of each material.
+"""What the land is made of: the class, the colours and the backscatter of each material.
 
-Colours are (R, G, B) from 0 to 1 as a contrast-stretched image shows them, one for each season; they and the game's colours
-are ours, chosen by eye. Backscatter is in dB on flat ground: round numbers of ours for C band, VV, 40 degrees of incidence;
-order and spacing follow the statistics of Ulaby and Dobson, Handbook of Radar Scattering Statistics for Terrain (1989), and
-no more than that is claimed. It does not depend on the season.
+Colours are as a contrast-stretched image shows them, one for each season, and one in the rendered domain; they are ours, chosen
+by eye. Backscatter is in dB on flat ground: round numbers of ours for C band, VV, 40 degrees of incidence; order and spacing
+follow the statistics of Ulaby and Dobson, Handbook of Radar Scattering Statistics for Terrain (1989), and no more than that is
+claimed. It does not depend on the season.
 """
 
 from __future__ import annotations
@@ -17,71 +17,57 @@ CLASSES = ("water", "bare soil", "crop", "grass", "forest", "road", "building")
 WATER, SOIL, CROP, GRASS, FOREST, ROAD, BUILDING = range(7)
 SEASONS = ("spring", "summer", "autumn", "winter")
 
-Colour = tuple[float, float, float]
-
 
 @dataclass(frozen=True)
 class Material:
-    """One material."""
+    """One material; colours as #RRGGBB."""
 
     name: str
     label: int  # index into CLASSES
-    spring: Colour
-    summer: Colour
-    autumn: Colour
-    winter: Colour
-    game: Colour  # in the rendered domain
+    spring: str
+    summer: str
+    autumn: str
+    winter: str
+    game: str
     sigma0_db: float
-    grain: float = 0.04  # relative brightness of its texture
-    snow: float = 1.0  # how much of it snow can cover
-
-
-def _soil(name: str, dry: Colour, game: Colour, sigma0_db: float) -> Material:
-    r, g, b = dry
-    damp, wet = (0.92 * r, 0.90 * g, 0.88 * b), (0.80 * r, 0.78 * g, 0.77 * b)
-    return Material(name, SOIL, damp, dry, damp, wet, game, sigma0_db, grain=0.05)
-
-
-def _still(name: str, label: int, colour: Colour, game: Colour, sigma0_db: float, grain: float, snow: float) -> Material:
-    return Material(name, label, colour, colour, colour, colour, game, sigma0_db, grain, snow)
+    grain: float  # relative brightness of its texture
+    snow: float  # how much of it snow can cover
 
 
 MATERIALS = (
-    Material("water", WATER, (0.16, 0.25, 0.24), (0.12, 0.23, 0.25), (0.14, 0.21, 0.22), (0.17, 0.21, 0.22), (0.10, 0.42, 0.80), -21.0, 0.01, 0.0),
-    _still("sand", SOIL, (0.60, 0.55, 0.44), (0.93, 0.84, 0.55), -14.5, 0.05, 0.6),
-    _soil("brown soil", (0.50, 0.39, 0.29), (0.62, 0.40, 0.20), -13.5),
-    _soil("dark soil", (0.39, 0.31, 0.25), (0.50, 0.31, 0.16), -12.5),
-    _soil("pale soil", (0.62, 0.53, 0.41), (0.76, 0.55, 0.30), -15.0),
-    _soil("felled wood", (0.46, 0.40, 0.28), (0.55, 0.38, 0.20), -10.5),
-    Material("wheat", CROP, (0.24, 0.41, 0.15), (0.70, 0.60, 0.36), (0.53, 0.45, 0.32), (0.33, 0.40, 0.21), (0.98, 0.80, 0.22), -12.0),
-    Material("barley", CROP, (0.33, 0.46, 0.19), (0.66, 0.60, 0.42), (0.46, 0.40, 0.29), (0.37, 0.39, 0.23), (0.93, 0.88, 0.45), -13.0),
-    Material("rape", CROP, (0.76, 0.72, 0.19), (0.52, 0.49, 0.28), (0.33, 0.42, 0.20), (0.29, 0.37, 0.19), (0.85, 0.90, 0.15), -9.5),
-    Material("maize", CROP, (0.50, 0.41, 0.31), (0.22, 0.35, 0.15), (0.60, 0.51, 0.31), (0.49, 0.42, 0.32), (0.35, 0.72, 0.15), -9.0),
-    Material("beet", CROP, (0.46, 0.39, 0.28), (0.27, 0.42, 0.18), (0.28, 0.41, 0.18), (0.41, 0.34, 0.26), (0.25, 0.85, 0.35), -10.5),
-    Material("potato", CROP, (0.43, 0.36, 0.27), (0.31, 0.42, 0.20), (0.45, 0.40, 0.26), (0.42, 0.36, 0.28), (0.55, 0.80, 0.30), -11.0),
-    Material("meadow", GRASS, (0.32, 0.48, 0.18), (0.37, 0.46, 0.22), (0.40, 0.43, 0.23), (0.41, 0.41, 0.27), (0.42, 0.86, 0.22), -12.0, 0.06),
-    Material("pasture", GRASS, (0.36, 0.46, 0.22), (0.44, 0.46, 0.26), (0.43, 0.42, 0.25), (0.42, 0.40, 0.28), (0.50, 0.88, 0.25), -13.0, 0.07),
-    Material("garden", GRASS, (0.33, 0.42, 0.21), (0.33, 0.39, 0.22), (0.38, 0.37, 0.23), (0.37, 0.36, 0.27), (0.36, 0.80, 0.30), -11.0, 0.16),
-    Material("broadleaf", FOREST, (0.27, 0.39, 0.15), (0.15, 0.26, 0.10), (0.50, 0.34, 0.13), (0.37, 0.33, 0.28), (0.15, 0.60, 0.15), -7.5, 0.15, 0.30),
-    Material("conifer", FOREST, (0.11, 0.21, 0.11), (0.10, 0.19, 0.10), (0.10, 0.18, 0.10), (0.10, 0.17, 0.11), (0.05, 0.45, 0.25), -8.3, 0.15, 0.25),
-    Material("hedge", FOREST, (0.26, 0.37, 0.16), (0.18, 0.29, 0.12), (0.44, 0.34, 0.15), (0.36, 0.33, 0.27), (0.20, 0.65, 0.15), -8.0, 0.15, 0.30),
-    _still("asphalt", ROAD, (0.50, 0.50, 0.50), (0.25, 0.26, 0.30), -17.0, 0.03, 0.05),
-    _still("track", ROAD, (0.63, 0.57, 0.47), (0.70, 0.52, 0.33), -15.5, 0.05, 0.5),
-    _still("yard", ROAD, (0.57, 0.56, 0.54), (0.40, 0.41, 0.45), -14.5, 0.06, 0.3),
-    _still("red roof", BUILDING, (0.60, 0.34, 0.25), (0.95, 0.25, 0.15), -7.0, 0.03, 0.8),
-    _still("brown roof", BUILDING, (0.45, 0.31, 0.26), (0.75, 0.30, 0.10), -7.0, 0.03, 0.8),
-    _still("slate roof", BUILDING, (0.40, 0.40, 0.43), (0.35, 0.35, 0.75), -7.5, 0.03, 0.8),
-    _still("pale roof", BUILDING, (0.70, 0.67, 0.62), (0.98, 0.95, 0.90), -8.5, 0.03, 0.8),
-    _still("blue roof", BUILDING, (0.46, 0.54, 0.62), (0.15, 0.55, 0.95), -11.0, 0.03, 0.8),
-    _still("white roof", BUILDING, (0.85, 0.85, 0.83), (0.80, 0.85, 0.95), -12.0, 0.03, 0.8),
+    Material("water", WATER, "#29403d", "#1f3b40", "#243638", "#2b3638", "#1a6bcc", -21.0, 0.015, 0.0),
+    Material("sand", SOIL, "#998c70", "#998c70", "#998c70", "#998c70", "#edd68c", -14.5, 0.05, 0.6),
+    Material("brown soil", SOIL, "#755a41", "#80634a", "#755a41", "#664e39", "#9e6633", -13.5, 0.08, 1.0),
+    Material("dark soil", SOIL, "#5b4738", "#634f40", "#5b4738", "#503e31", "#804f29", -12.5, 0.08, 1.0),
+    Material("pale soil", SOIL, "#917a5c", "#9e8769", "#917a5c", "#7e6951", "#c28c4c", -15.0, 0.08, 1.0),
+    Material("felled wood", SOIL, "#6c5c3f", "#756647", "#6c5c3f", "#5e5037", "#8c6133", -10.5, 0.08, 1.0),
+    Material("wheat", CROP, "#3d6926", "#b2995c", "#877352", "#546636", "#facc38", -12.0, 0.065, 1.0),
+    Material("barley", CROP, "#547530", "#a8996b", "#75664a", "#5e633b", "#ede073", -13.0, 0.065, 1.0),
+    Material("rape", CROP, "#c2b830", "#857d47", "#546b33", "#4a5e30", "#d9e626", -9.5, 0.065, 1.0),
+    Material("maize", CROP, "#80694f", "#385926", "#99824f", "#7d6b52", "#59b826", -9.0, 0.065, 1.0),
+    Material("beet", CROP, "#756347", "#456b2e", "#47692e", "#695742", "#40d959", -10.5, 0.065, 1.0),
+    Material("potato", CROP, "#6e5c45", "#4f6b33", "#736642", "#6b5c47", "#8ccc4c", -11.0, 0.065, 1.0),
+    Material("meadow", GRASS, "#527a2e", "#5e7538", "#666e3b", "#696945", "#6bdb38", -12.0, 0.09, 1.0),
+    Material("pasture", GRASS, "#5c7538", "#707542", "#6e6b40", "#6b6647", "#80e040", -13.0, 0.11, 1.0),
+    Material("garden", GRASS, "#546b36", "#546338", "#615e3b", "#5e5c45", "#5ccc4c", -11.0, 0.18, 1.0),
+    Material("broadleaf", FOREST, "#456326", "#26421a", "#805721", "#5e5447", "#269926", -7.5, 0.19, 0.3),
+    Material("conifer", FOREST, "#1c361c", "#1a301a", "#1a2e1a", "#1a2b1c", "#0d7340", -8.3, 0.19, 0.25),
+    Material("hedge", FOREST, "#425e29", "#2e4a1f", "#705726", "#5c5445", "#33a626", -8.0, 0.19, 0.3),
+    Material("asphalt", ROAD, "#808080", "#808080", "#808080", "#808080", "#40424c", -17.0, 0.03, 0.05),
+    Material("track", ROAD, "#a19178", "#a19178", "#a19178", "#a19178", "#b28554", -15.5, 0.05, 0.5),
+    Material("yard", ROAD, "#918f8a", "#918f8a", "#918f8a", "#918f8a", "#666973", -14.5, 0.06, 0.3),
+    Material("red roof", BUILDING, "#995740", "#995740", "#995740", "#995740", "#f24026", -7.0, 0.03, 0.8),
+    Material("brown roof", BUILDING, "#734f42", "#734f42", "#734f42", "#734f42", "#bf4c1a", -7.0, 0.03, 0.8),
+    Material("slate roof", BUILDING, "#66666e", "#66666e", "#66666e", "#66666e", "#5959bf", -7.5, 0.03, 0.8),
+    Material("pale roof", BUILDING, "#b2ab9e", "#b2ab9e", "#b2ab9e", "#b2ab9e", "#faf2e6", -8.5, 0.03, 0.8),
+    Material("blue roof", BUILDING, "#758a9e", "#758a9e", "#758a9e", "#758a9e", "#268cf2", -11.0, 0.03, 0.8),
+    Material("white roof", BUILDING, "#d9d9d4", "#d9d9d4", "#d9d9d4", "#d9d9d4", "#ccd9f2", -12.0, 0.03, 0.8),
 )  # fmt: skip
-
 INDEX = {material.name: index for index, material in enumerate(MATERIALS)}
 LABELS = np.array([material.label for material in MATERIALS], np.uint8)
 SIGMA0_DB = np.array([material.sigma0_db for material in MATERIALS])
 GRAIN = np.array([material.grain for material in MATERIALS], np.float32)
 SNOW = np.array([material.snow for material in MATERIALS], np.float32)
-GAME_COLOURS = np.array([material.game for material in MATERIALS], np.float32)
 
 
 def of(*names: str) -> UInt8[np.ndarray, " K"]:
@@ -89,6 +75,6 @@ def of(*names: str) -> UInt8[np.ndarray, " K"]:
     return np.array([INDEX[name] for name in names], np.uint8)
 
 
-def palette(season: str) -> Float32[np.ndarray, "M 3"]:
-    """The colour of every material in a season."""
-    return np.array([getattr(material, season) for material in MATERIALS], np.float32)
+def palette(look: str) -> Float32[np.ndarray, "M 3"]:
+    """The colour (R, G, B), from 0 to 1, of every material in a season, or in the "game"."""
+    return np.array([list(bytes.fromhex(getattr(material, look)[1:])) for material in MATERIALS], np.float32) / np.float32(255)

@@ -17,6 +17,7 @@ from sarbench.datasets.world.sun import Sun, sun
 SKY = (0.52, -0.22)  # a, b: the sky's share a + b sin(elevation) of the light on flat ground, which reaches shadows too; ours
 CROWNS_M = 0.8  # roughness of a forest's top
 SNOWY = 0.6  # share of the winter images with any snow
+STRETCH = 1.12  # of the contrast, as displayed images have it
 NOISE = 0.004  # standard deviation of the sensor's noise
 SNOW_COLOUR = np.array((0.90, 0.92, 0.95), np.float32)
 LEAVES = np.array(((0.62, 0.45, 0.13), (0.32, 0.34, 0.12)), np.float32)  # in autumn, crowns lie between these two
@@ -53,7 +54,7 @@ def optical_image(rng: Generator, land: Land, now: Weather, edge_px: int = 0) ->
         colour = table[channel].take(land.patch)
         if leaves is not None:
             one, other = LEAVES[:, channel]
-            np.copyto(colour, one + (other - one) * crown, where=leaves)
+            np.copyto(colour, (one + (other - one) * crown) * np.float32(STRETCH), where=leaves)
         if snow is not None:
             colour += (SNOW_COLOUR[channel] - colour) * snow
         np.multiply(colour, light, out=image[channel])
@@ -78,7 +79,8 @@ def _light(land: Land, towards: Vector, shadow: Float32[np.ndarray, "H W"]) -> F
     sky = sky_share(towards)
     light *= np.float32(1.0 - sky)
     light += np.float32(sky)
-    texture = land.grain + land.detail
+    texture = land.grain * np.float32(0.6)
+    texture += land.detail * np.float32(1.4)
     texture *= GRAIN.take(land.patches.material).take(land.patch)
     texture += land.furrow * (land.patch >= len(MATERIALS)) * (land.patch < land.patches.first_house)
     texture += np.float32(1.0)
@@ -94,7 +96,7 @@ def _colours(land: Land, season: str, towards: Vector) -> Float32[np.ndarray, "3
     facing = (towards[2] - towards[0] * right - towards[1] * down) / np.sqrt(1.0 + right * right + down * down)
     sky = sky_share(towards)
     lit = sky + (1.0 - sky) * np.clip(facing / towards[2], 0.0, 1.5)
-    colour = palette(season)[land.patches.material].T * (1.0 + land.patches.tint) * lit
+    colour = palette(season)[land.patches.material].T * (1.0 + land.patches.tint) * (STRETCH * lit)
     return np.ascontiguousarray(colour, np.float32)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
@@ -60,7 +61,7 @@ def parcels(rng: Generator, land: Frame, paved: float) -> Parcels:
         edges = _edges(rng, left, right, 60.0, 170.0)
         block_of, way = _cells(edges, _ways(rng, len(edges) - 2, (0.25, 0.3, 0.38, 0.07)), left, right)
         table[row] = (block_of + len(bounds)) * 4 + way
-        bounds += [np.array([a, b, rows[row], rows[row + 1]]) for a, b in zip(edges, edges[1:], strict=False)]
+        bounds += [np.array([a, b, rows[row], rows[row + 1]]) for a, b in pairwise(edges)]
     scale, width_px = _strips(rng, np.array(bounds))
 
     across_cell = _cell(land.across, top)

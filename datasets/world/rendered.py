@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from sarbench.datasets.world.land import GSD_M, Land
-from sarbench.datasets.world.materials import FOREST, GAME_COLOURS, WATER
+from sarbench.datasets.world.materials import FOREST, WATER, palette
 from sarbench.datasets.world.raster import cast_shadow, cosine
 from sarbench.datasets.world.sun import Sun
 
@@ -33,7 +33,7 @@ def rendered_image(land: Land, sun: Sun, edge_px: int = 0) -> Float32[np.ndarray
     facing = (towards[2] - towards[0] * right - towards[1] * down) / np.sqrt(1.0 + right * right + down * down)
     brightness = np.where(facing / towards[2] > 1.0, 1.15, np.where(facing / towards[2] < 0.99, 0.75, 1.0))
     brightness = brightness * (1.0 + np.rint(land.patches.tint[0] * 8.0) / 12.0)  # a few shades of one colour
-    table = GAME_COLOURS[land.patches.material].T * brightness
+    table = palette("game")[land.patches.material].T * brightness
     image = np.empty((3, *land.patch.shape), np.float32)
     for channel in range(3):
         colour = table[channel].astype(np.float32).take(land.patch)

@@ -15,7 +15,7 @@ from numpy.random import Generator
 
 from sarbench.datasets.world.exact import intensity, single, words
 from sarbench.datasets.world.land import GSD_M, Land
-from sarbench.datasets.world.materials import BUILDING, FOREST, WATER
+from sarbench.datasets.world.materials import BUILDING, INDEX
 from sarbench.datasets.world.raster import cast_shadow, cosine
 
 INCIDENCE_DEG = 40.0
@@ -26,7 +26,7 @@ WIND_DB = 2.0  # water is brighter or darker by up to this, with the wind of the
 WALL_DB, CORNER_DB = -3.0, 10.0
 CORNER_TURN = 0.2  # tangent of the angle between wall and track at which the double bounce has lost half its power
 BETWEEN_TREES = 0.15  # of the power that still comes from ground in the shadow of trees
-TEXTURE, FOREST_TEXTURE = 0.06, 0.2  # relative, of backscatter, before speckle
+MOISTURE = 0.25  # relative backscatter, before speckle: what is wetter is brighter here, and darker in the optical image
 RANGE_DB = (-25.0, 5.0)
 
 
@@ -69,14 +69,9 @@ def mean_intensity(rng: Generator, land: Land, edge_px: int = 0) -> Float32[np.n
 def _sigma0(rng: Generator, land: Land, rows: slice) -> Float32[np.ndarray, "h W"]:
     """Backscatter on flat ground."""
     table_db = land.patches.sigma0_db.copy()
-    table_db[WATER] += rng.uniform(-WIND_DB, WIND_DB)
+    table_db[INDEX["water"]] += rng.uniform(-WIND_DB, WIND_DB)
     sigma0 = intensity(table_db).take(land.patch[rows])
-    texture = (land.labels[rows] == FOREST) * np.float32(FOREST_TEXTURE - TEXTURE)
-    texture += np.float32(TEXTURE)
-    texture *= land.detail[rows]
-    texture += np.float32(1.0)
-    np.maximum(texture, np.float32(0.3), out=texture)
-    sigma0 *= texture
+    sigma0 *= np.maximum(np.float32(1.0) - land.detail[rows] * np.float32(MOISTURE), np.float32(0.3))
     return sigma0
 
 

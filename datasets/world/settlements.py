@@ -190,7 +190,7 @@ class Built:
     street: Bool[np.ndarray, " N"]
     house: Bool[np.ndarray, " N"]
     hall: Bool[np.ndarray, " N"]
-    rear: Bool[np.ndarray, " N"]  # on a house: the half of a pitched roof that looks away from the street
+    far_half: Bool[np.ndarray, " N"]  # of a house, beyond its ridge in the direction of `across`
 
 
 def built(land: Frame, plots: Grid, drawn: Plan, now: Settled) -> Built:
@@ -211,9 +211,9 @@ def built(land: Frame, plots: Grid, drawn: Plan, now: Settled) -> Built:
     house = (u >= left) & (u < right) & (from_street >= front) & (from_street < back)
     house |= (u >= wing_left) & (u < wing_right) & (from_street >= back) & (from_street < back + np.float32(3.0))
     house &= now.house.take(plot) & ~paved & (column % CROSS_STREETS != 0)
-    rear = from_street >= np.float32(0.5) * (front + back)
+    far_half = (from_street >= np.float32(0.5) * (front + back)) ^ (row % 2 == 1)
 
     u += ((column - plots.first_column) % CELL * np.float32(plots.width_px)).astype(np.float32)
     left, right, front, back = (side.take(cell) for side in drawn.hall)
     hall = (u >= left) & (u < right) & (v >= front) & (v < back) & paved & now.hall.take(cell)
-    return Built(pixel, plot, cell, paved & ~street, street, house, hall, rear)
+    return Built(pixel, plot, cell, paved & ~street, street, house, hall, far_half)

@@ -50,13 +50,15 @@ def shores(rng: Generator, broad: Float32[np.ndarray, "H W"], river: float, lake
         line = (place * np.float32(cos))[None, :] + (place * np.float32(sin) - np.float32(offset_px))[:, None]
         line += np.float32(0.55 * spacing_px) * meander
         river_px = distance(line) - np.float32(width_px / 2.0)
-        valley = np.clip((np.abs(line) - np.float32(width_px)) * np.float32(1.0 / 70.0), 0.0, 1.0)
+        valley = np.clip((np.abs(line) - np.float32(2.0 * width_px)) * np.float32(1.0 / 70.0), 0.0, 1.0)
     if has_lake:
         heights = np.sort(broad[::4, ::4], axis=None)
         level = heights[int(rng.uniform(0.02, 0.2) * len(heights))]
         lake_px = (broad - level) * np.float32(45.0)
         valley *= np.clip(lake_px * np.float32(1.0 / 40.0), 0.0, 1.0)
-    return Shores(river_px, lake_px, valley * valley * (np.float32(3.0) - np.float32(2.0) * valley))
+    valley *= valley * (np.float32(3.0) - np.float32(2.0) * valley)
+    valley *= np.minimum(river_px, lake_px) > 0.0
+    return Shores(river_px, lake_px, valley)
 
 
 def distance(field: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W"]:
