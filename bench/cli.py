@@ -23,6 +23,7 @@ class Command:
 COMMANDS = {
     "list": Command("show what there is: methods, datasets, metrics, protocols", "listing"),
     "run": Command("train, translate, score and record methods, and write the board", "options"),
+    "ablate": Command("run the ablation of a method's paper, and write its board beside the published one", "ablate"),
     "score": Command("score a folder of images against a folder of references", "score"),
     "translate": Command("translate a folder of images with a trained run", "apply"),
     "leaderboard": Command("write the boards from the records, or check that they are true", "leaderboard"),

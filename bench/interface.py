@@ -253,6 +253,8 @@ class Method(nn.Module, ABC):
     presets: ClassVar[Mapping[str, Any]]  # "paper", "bench", "tiny" -> a frozen config dataclass
     expected_failures: ClassVar[Mapping[str, str]] = {}  # check name -> reason; strict: keeping the promise fails too
     fitted: ClassVar[tuple[str, ...]] = ()  # buffers that `fit` fills, of any shape
+    # The paper's ablations: table -> the row's name, as in leaderboards/published -> the settings that make it
+    ablations: ClassVar[Mapping[str, Mapping[str, Mapping[str, str]]]] = {}
 
     def __init__(self, config: Any, source_channels: int, target_channels: int) -> None:
         super().__init__()

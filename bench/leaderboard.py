@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 
-from sarbench.bench import markdown, published_page, strip
+from sarbench.bench import markdown, published_page, registry, strip
 from sarbench.bench.errors import ContractError
+from sarbench.bench.published import Published
+from sarbench.bench.published import read as read_published
 from sarbench.bench.records import Loaded, Record, Score, Store
 from sarbench.bench.storage import write_bytes, write_text
 
@@ -268,6 +270,34 @@ def _legend(board: _Board, notes: _Notes) -> list[str]:
     return lines + notes.lines()
 
 
+def _ablations(board: _Board, published: Sequence[Published]) -> list[str]:
+    """Each ablation table of a paper of which rows were run here: measured beside published, row by row."""
+    parts = []
+    for method in sorted({entry.newest.method for entry in board.methods if entry.newest.variant}):
+        by_variant = {entry.newest.variant: entry for entry in board.methods if entry.newest.method == method}
+        for table, named in registry.ablations_of(method).items():
+            variants = {row: " ".join(f"{k}={v}" for k, v in sorted(settings.items())) for row, settings in named.items()}
+            entries = {row: by_variant[variant] for row, variant in variants.items() if variant in by_variant}
+            if len(entries) < 2:
+                continue
+            printed = [row for row in published if (row.method, row.table) == (method, table)]
+            rows = []
+            for row, entry in entries.items():
+                cells = {"row": markdown.text(row or "the full method")}
+                for metric in board.metrics:
+                    mean, decimals = entry.mean(metric), board.newest.scores[metric].decimals
+                    cells[markdown.text(metric)] = "–" if mean is None else _number(mean, decimals)
+                    there = [number.printed for number in printed if (number.variant, number.metric) == (row, metric)]
+                    if any(number.metric == metric for number in printed):
+                        cells[f"{markdown.text(metric)}, published"] = there[0] if there else "–"
+                rows.append(cells)
+            why = (
+                "The published numbers are of other data, budgets and metric codes: compare the order of rows, not the numbers."
+            )
+            parts += [f"## Ablation: table {markdown.text(table)} of `{method}`", why, markdown.table(rows, left=1)]
+    return parts
+
+
 def _costs(entries: Sequence[_Entry]) -> str:
     def figure(value: float | None, unit: str, scale: float = 1.0) -> str:
         return "–" if value is None else f"{value / scale:.3g} {unit}"
@@ -347,7 +377,7 @@ def _left_out(title: str, why: str, groups: Mapping[str, Sequence[Record]]) -> l
     return [f"## {title}", why, "\n".join(lines)]
 
 
-def render(slug: str, records: Sequence[Record], *, picture: bool = False) -> str:
+def render(slug: str, records: Sequence[Record], *, picture: bool = False, published: Sequence[Published] = ()) -> str:
     """The page of one track, in markdown; the same text for the same records in any order.
 
     `picture`: does `<slug>.jpg` lie beside the page? ContractError where there is no record, or two records of one
@@ -362,6 +392,7 @@ def render(slug: str, records: Sequence[Record], *, picture: bool = False) -> st
     why_pots = "Made from the target images; never ranked; they show what a metric can be fooled by."
     parts += ["## Honeypots", why_pots, _scores(board, board.honeypots, notes) if board.honeypots else none]
     parts += ["## Notes", "\n".join(f"- {line}" for line in _legend(board, notes))]
+    parts += _ablations(board, published)
     if picture:
         parts += ["## Pictures", f"![source, target and translations of the first test images]({slug}.jpg)"]
     if board.ranked:
@@ -455,8 +486,9 @@ def _wanted(root: Path) -> _Wanted:
     pictures = {root / f"{slug}.jpg": found for slug, found in rows.items() if found}
     published = root / "published"
     pages = {root / "README.md": _index(records, published=published.is_dir())}
+    printed = read_published(published) if published.is_dir() else []
     for slug, found in records.items():
-        pages[root / f"{slug}.md"] = render(slug, found, picture=bool(rows[slug]))
+        pages[root / f"{slug}.md"] = render(slug, found, picture=bool(rows[slug]), published=printed)
     if published.is_dir():
         pages[root / "published.md"] = published_page.page(published)
     readme = root.resolve().parent / "README.md"

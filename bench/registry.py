@@ -153,6 +153,23 @@ def card_of(kind: str, name: str) -> Mapping[str, Any]:
     return {}
 
 
+def ablations_of(name: str) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
+    """The ablation tables of a method, read from its source without importing it; empty where it has none, or is not here."""
+    known = plugins("methods").get(name)
+    if known is None or known.path is None:
+        return {}
+    for node in ast.walk(_syntax_tree(known.path)):
+        if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        if any(isinstance(t, ast.Name) and t.id == "ablations" for t in targets):
+            try:
+                return ast.literal_eval(node.value)
+            except ValueError:
+                return {}
+    return {}
+
+
 def docstring_of(kind: str, name: str) -> str:
     """A plugin's module docstring, read without importing it; empty if that can't be done."""
     path = find(kind, name).path

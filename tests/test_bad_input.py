@@ -220,7 +220,7 @@ def a_range_from_nan(root: Path) -> list[str]:
     return [*OLD, "--data-option", "source_range=nan,0"]
 
 
-@bad("--data-option source_range: write KEY=VALUE")
+@bad("source_range: write KEY=VALUE")
 def a_data_option_without_a_value(root: Path) -> list[str]:
     return [*OLD, "--data-option", "source_range"]
 
@@ -412,7 +412,7 @@ def no_part_of_a_batch(root: Path) -> list[str]:
     return [*OLD, "--accumulate", "0"]
 
 
-@bad(r"the batch of small is 4 at preset tiny, which 3 parts \(ranks times --accumulate\) can't share", "choose another number")
+@bad(r"the batch of small is 4, which 3 parts \(ranks times --accumulate\) can't share", "choose another number")
 def parts_that_do_not_divide_the_batch(root: Path) -> list[str]:
     return [*OLD, "--accumulate", "3"]
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sarbench.bench import photo_sets
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import read_image
 from sarbench.bench.registry import load_dataset
+from sarbench.datasets.families import photo_sets
 
 SIDE_BY_SIDE = ("maps", "facades", "sketch2anime")
 UNPAIRED = ("horse2zebra", "summer2winter_yosemite")
