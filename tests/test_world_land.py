@@ -58,7 +58,7 @@ def test_every_class_has_a_material_and_every_material_a_name_of_its_own():
 def test_a_palette_has_a_colour_for_every_material(look):
     colours = palette(look)
     assert colours.shape == (len(MATERIALS), 3) and colours.dtype == np.float32
-    assert 0.0 < colours.min() and colours.max() < 1.0
+    assert colours.min() > 0.0 and colours.max() < 1.0
     assert np.allclose(colours[INDEX["asphalt"]], 128 / 255) or look == "game"
 
 
@@ -182,7 +182,8 @@ def test_every_class_occurs_and_none_swallows_the_rest():
 def test_the_rendered_domain_has_more_buildings_and_roads_and_less_forest():
     real, game = (
         np.bincount(
-            np.concatenate([survey(g, first_stage(g)).labels.ravel() for g in (ground(seed, r) for seed in SCENES)]), minlength=7
+            np.concatenate([survey(g, first_stage(g)).labels.ravel() for g in (ground(seed, r) for seed in SCENES)]),
+            minlength=7,
         )
         for r in (REAL, GAME)
     )

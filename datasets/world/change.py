@@ -16,7 +16,12 @@ BUILT, DEMOLISHED, FELLED, FLOODED = 0.6, 0.5, 0.45, 0.4  # chance of each in a 
 def second_stage(rng: Generator, ground: Ground) -> Stage:
     """Draw the second date: villages grow, houses and halls vanish, forest is felled parcel by parcel, water rises."""
     builds, demolishes, fells, floods = rng.random(4) < (BUILT, DEMOLISHED, FELLED, FLOODED)
-    grown, gone, felled, flood_px = rng.uniform(1.08, 1.35), rng.uniform(0.1, 0.4), rng.uniform(0.1, 0.3), rng.uniform(4.0, 16.0)
+    grown, gone, felled, flood_px = (
+        rng.uniform(1.08, 1.35),
+        rng.uniform(0.1, 0.4),
+        rng.uniform(0.1, 0.3),
+        rng.uniform(4.0, 16.0),
+    )
     stage = first_stage(ground)
     if builds:
         stage = replace(stage, settled=settled(ground.plan, grown))
