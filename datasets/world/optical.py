@@ -41,24 +41,22 @@ def weather(rng: Generator, season: str) -> Weather:
 def optical_image(rng: Generator, land: Land, now: Weather, edge_px: int = 0) -> Float32[np.ndarray, "3 H W"]:
     """The image (R, G, B) in [0, 1], with edge_px of the land's margin left on each side."""
     towards = now.sun.towards
-    shadow = land.cut(edge_px + 1, cast_shadow(land.object_m, GSD_M, towards))
-    land = land.within(edge_px + 1)  # one more than wanted, for slopes and blur
+    shadow = land.cut(edge_px + 2, cast_shadow(land.object_m, GSD_M, towards))
+    land = land.within(edge_px + 2)  # two more than wanted: one for slopes, one for blur
     light = _light(land, towards, shadow)
     snow = _snow_cover(land, now) if now.snow else None
-    leaves = land.patch == INDEX["broadleaf"] if now.season == "autumn" else None
-    crown = np.clip(land.grain * np.float32(0.35) + np.float32(0.5), 0.0, 1.0) if leaves is not None else None
-
+    broadleaf, crown = land.patch == INDEX["broadleaf"], np.clip(land.grain * np.float32(0.35) + np.float32(0.5), 0.0, 1.0)
     table = _colours(land, now.season, towards)
     image = np.empty((3, *light.shape), np.float32)
     for channel in range(3):
         colour = table[channel].take(land.patch)
-        if leaves is not None:
-            one, other = LEAVES[:, channel]
-            np.copyto(colour, (one + (other - one) * crown) * np.float32(STRETCH), where=leaves)
+        if now.season == "autumn":
+            one, other = LEAVES[:, channel] * np.float32(STRETCH)
+            np.copyto(colour, one + (other - one) * crown, where=broadleaf)
         if snow is not None:
             colour += (SNOW_COLOUR[channel] - colour) * snow
         np.multiply(colour, light, out=image[channel])
-    image = blurred(image)
+    image = blurred(image[:, 1:-1, 1:-1])
     image += words(rng, *image.shape).view("<i2") * np.float32(NOISE * 3.0**0.5 / 2**15)
     return np.clip(image, 0.0, 1.0, out=image)
 

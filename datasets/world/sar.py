@@ -88,9 +88,9 @@ def _lay_over(
     target = pixels + whole.astype(np.int32)
     inside = target >= pixels - pixels % seen.shape[1]
     target, right, power = target[inside], right[inside], sigma0.ravel().take(pixels[inside])
-    left_power = power * (np.float32(1.0) - right)
-    both = np.bincount(np.concatenate([target, target + 1]), np.concatenate([left_power, power - left_power]), seen.size)
-    seen += both[: seen.size].reshape(seen.shape).astype(np.float32)
+    right *= power
+    np.add.at(seen.ravel(), target, power - right)
+    np.add.at(seen.ravel(), target + 1, right)
 
 
 def _add_walls(

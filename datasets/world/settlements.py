@@ -30,8 +30,8 @@ class Density:
 
     villages: float  # chance of a village in a square of 256 px
     radius_px: tuple[float, float]
-    farms: float  # share of the plots outside villages
-    halls: float  # share of the cells at a village's edge
+    farms: float  # share of the plots outside villages that are farms
+    halls: float  # share of the cells at a village's edge that are for halls
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,7 @@ class Plan:
     farm: Bool[np.ndarray, " P"]
     zone: Bool[np.ndarray, " C"]  # cells for halls
     zone_rank: Float[np.ndarray, " C"]
-    house: Float32[
-        np.ndarray, "6 P"
-    ]  # px in the plot: u from, u to (along the street), v from, v to (away from it), wing from, to
+    house: Float32[np.ndarray, "6 P"]  # px in the plot: along the street from, to; away from it from, to; its wing from, to
     house_m: Float32[np.ndarray, " P"]  # height
     house_roof: UInt8[np.ndarray, " P"]  # material
     pitched: Bool[np.ndarray, " P"]
@@ -141,18 +139,18 @@ def plan(rng: Generator, plots: Grid, density: Density) -> Plan:
     hall_u_to = np.minimum(hall_u + rng.uniform(18.0, 48.0, cells), CELL * width - 2.0)
     hall_v_to = np.minimum(hall_v + rng.uniform(10.0, 20.0, cells), 2 * depth - 2.0)
     return Plan(
-        remoteness,
-        rng.random(count),
-        farm,
-        zone,
-        rng.random(cells),
-        np.stack([u, u_to, v, v_to, wing_from, wing_to]).astype(np.float32),
-        height_m.astype(np.float32),
-        HOUSE_ROOFS[rng.integers(0, len(HOUSE_ROOFS), count)],
-        ~town | (rng.random(count) < 0.4),
-        np.stack([hall_u, hall_u_to, hall_v, hall_v_to]).astype(np.float32),
-        rng.uniform(7.0, TALLEST_M, cells).astype(np.float32),
-        HALL_ROOFS[rng.integers(0, len(HALL_ROOFS), cells)],
+        remoteness=remoteness,
+        rank=rng.random(count),
+        farm=farm,
+        zone=zone,
+        zone_rank=rng.random(cells),
+        house=np.stack([u, u_to, v, v_to, wing_from, wing_to]).astype(np.float32),
+        house_m=height_m.astype(np.float32),
+        house_roof=HOUSE_ROOFS[rng.integers(0, len(HOUSE_ROOFS), count)],
+        pitched=~town | (rng.random(count) < 0.4),
+        hall=np.stack([hall_u, hall_u_to, hall_v, hall_v_to]).astype(np.float32),
+        hall_m=rng.uniform(7.0, TALLEST_M, cells).astype(np.float32),
+        hall_roof=HALL_ROOFS[rng.integers(0, len(HALL_ROOFS), cells)],
     )
 
 
