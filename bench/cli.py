@@ -26,6 +26,7 @@ COMMANDS = {
     "score": Command("score a folder of images against a folder of references", "score"),
     "translate": Command("translate a folder of images with a trained run", "apply"),
     "leaderboard": Command("write the boards from the records, or check that they are true", "leaderboard"),
+    "data": Command("look hard at a dataset: leaks between its splits, misregistered pairs, bad images", "audit"),
     "check-method": Command("hold a method to every promise of the contract", "checks"),
     "new-method": Command("write a method file and its test to start from", "scaffold"),
     "fetch": Command("download weights by their sha256; the only command that uses the network", "assets"),

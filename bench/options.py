@@ -96,7 +96,7 @@ def request(options: Mapping[str, Any]) -> Request:
         options["preset"] or ("bench" if hardware.device.startswith("cuda") else "tiny"),
         budget=options["budget"],
         data=Path(options["data"]) if options["data"] else None,
-        options=dict(_pair(text) for text in options["data_option"]),
+        options=dict(key_value(text) for text in options["data_option"]),
     )
     chosen_methods = floors() + [name for name in asked if name not in floors()]
     for name in chosen_methods:
@@ -140,7 +140,8 @@ def refuse_uneven_batch(name: str, preset: str, parts: int) -> None:
         )
 
 
-def _pair(text: str) -> tuple[str, str]:
+def key_value(text: str) -> tuple[str, str]:
+    """An option of a dataset as the command line gives it, KEY=VALUE; ContractError for anything else."""
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise ContractError(f"--data-option {text}: write KEY=VALUE, such as source_range=-25,0")
