@@ -27,6 +27,7 @@ COMMANDS = {
     "score": Command("score a folder of images against a folder of references", "score"),
     "translate": Command("translate a folder of images with a trained run", "apply"),
     "leaderboard": Command("write the boards from the records, or check that they are true", "leaderboard"),
+    "data": Command("look hard at a dataset: leaks between its splits, misregistered pairs, bad images", "audit"),
     "check-method": Command("hold a method to every promise of the contract", "checks"),
     "check-dataset": Command("hold a dataset to every promise of the contract", "dataset_checks"),
     "new-method": Command("write a method file and its test to start from", "scaffold"),

@@ -403,4 +403,5 @@ def _unreadable(path: Path, error: Exception) -> ContractError:
         return ContractError(f"{path} does not exist; {REMEDY}")
     if path.is_file() and path.stat().st_size == 0:
         return ContractError(f"{path} is an empty file; {REMEDY}")
-    return ContractError(f"{path} can't be read as an image ({str(error) or type(error).__name__}); {REMEDY}")
+    reason = str(error).partition(" <")[0]  # Pillow names the object in memory that it read from
+    return ContractError(f"{path} can't be read as an image ({reason or type(error).__name__}); {REMEDY}")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from sarbench.bench import registry
+from sarbench.bench import leaks, registry
 from sarbench.bench.dataset import BOTH, Dataset, Sample
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import quantise, scale
@@ -24,6 +24,7 @@ from sarbench.bench.tracks import Track
 
 MEMORY_LIMIT = 2 << 30  # bytes of images kept in memory
 READ_AHEAD = 64  # samples that are in memory at once while all are verified
+LONGEST = 300  # characters of a reason
 LISTED = 50  # bad files that one error names
 SPLITS = ("train", "test")
 Verdict = Literal["verified", "unverified", "leaking"]
@@ -298,9 +299,11 @@ def _stamp(track: Track, dataset: Dataset, chosen: Mapping[str, Mapping[str, Seq
 class _Reading:
     """What one sample turned out to be."""
 
-    parts: Mapping[str, Packed]
-    fingerprint: str  # of the decoded arrays
-    problem: str  # empty: none
+    parts: Mapping[str, Packed] = field(default_factory=dict)
+    digest: str = ""  # of the decoded arrays
+    print: leaks.Fingerprint | None = None  # for the search for images that both splits show
+    footprint: leaks.Footprint | None = None
+    problem: str = ""  # empty: none
 
 
 def _read_all(images: Images, splits: Mapping[str, Sequence[str]], where: str, mapped: Path) -> dict[str, Any]:
@@ -316,11 +319,12 @@ def _read_all(images: Images, splits: Mapping[str, Sequence[str]], where: str, m
         try:
             sample = dataset.read(sample_id, (*BOTH, *dataset.aux))
             refuse_bad_sample(dataset, sample_id, sample)
+            where = leaks.footprint(dataset.georeference(sample_id), dataset.size(sample_id))
         except ContractError as error:
-            return _Reading({}, "", str(error))
+            return _Reading(problem=str(error))
         arrays = sorted(sample.parts().items())
         text = (part for name, a in arrays for part in (f"{name}{a.dtype}{a.shape}", np.ascontiguousarray(a).tobytes()))
-        return _Reading({name: Packed.of(a) for name, a in arrays}, digest(*text), "")
+        return _Reading({name: Packed.of(a) for name, a in arrays}, digest(*text), leaks.fingerprint(sample), where)
 
     def packed() -> Iterator[Mapping[str, Packed]]:
         with ThreadPoolExecutor() as pool:
@@ -341,31 +345,32 @@ def _read_all(images: Images, splits: Mapping[str, Sequence[str]], where: str, m
     if problems:
         rest = f"\n  ... and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
         raise ContractError(f"{len(problems)} unusable images in {where}:\n  " + "\n  ".join(problems[:LISTED]) + rest)
-    identity = _identity(dataset, splits, [reading.fingerprint for reading in readings], where)
+    identity = _identity(dataset, splits, readings, where)
     return {**asdict(identity), "parts": file.parts if file else {}}
 
 
-def _identity(dataset: Dataset, splits: Mapping[str, Sequence[str]], fingerprints: Sequence[str], where: str) -> Identity:
-    scenes = {split: {dataset.scene(sample_id) for sample_id in ids} for split, ids in splits.items()}
-    shared = sorted(map(str, (scenes["train"] & scenes["test"]) - {None}))
+def _identity(dataset: Dataset, splits: Mapping[str, Sequence[str]], readings: Sequence[_Reading], where: str) -> Identity:
+    """The hashes of the data, and the verdict on its split; ContractError for scenes that it cuts without saying so."""
+    every = [(split, sample_id) for split, ids in splits.items() for sample_id in ids]
+    scenes = {split: [dataset.scene(sample_id) for sample_id in ids] for split, ids in splits.items()}
+    shared = sorted(map(str, (set(scenes["train"]) & set(scenes["test"])) - {None}))
     if shared and not dataset.keeps_official_leaks:
         raise ContractError(
             f"{where}: {len(shared)} scenes are in train and in test ({', '.join(shared[:10])}); split by scene"
         )
-    reasons = []
-    if shared:
-        reasons.append(f"{len(shared)} scenes are in train and in test, as in the published split")
-    if None in scenes["train"] | scenes["test"]:
-        reasons.append("it is not known which images show one scene")
-    sources = {split: {dataset.scene(i) for i in ids if i in set(dataset.ids(split))} for split, ids in splits.items()}
+    n_train = len(splits["train"])
+    train, test = readings[:n_train], readings[n_train:]
+    known = any(reading.footprint for reading in readings)
+    overlaps = leaks.footprint_overlaps([r.footprint for r in train], [r.footprint for r in test]) if known else None
+    prints = [[reading.print for reading in part if reading.print is not None] for part in (train, test)]
+    found = leaks.verdict(scenes["train"], scenes["test"], leaks.cross_split_leaks(*prints), overlaps)
+    sources = {split: {dataset.scene(i) for i in set(ids) & set(dataset.ids(split))} for split, ids in splits.items()}
     counts = [None if None in scenes[split] else len(sources[split]) for split in SPLITS]
-    rows = [(split, sample_id) for split, ids in splits.items() for sample_id in ids]
-    parts = [
-        f"{split}\x1f{sample_id}\x1f{dataset.scene(sample_id)}\x1f{fingerprint}"
-        for (split, sample_id), fingerprint in zip(rows, fingerprints, strict=True)
+    rows = [
+        f"{split}\x1f{sample_id}\x1f{dataset.scene(sample_id)}\x1f{reading.digest}"
+        for (split, sample_id), reading in zip(every, readings, strict=True)
     ]
-    verdict: Verdict = "leaking" if shared else "unverified" if reasons else "verified"
-    return Identity(digest(*parts), digest(*(f"{s}\x1f{i}" for s, i in rows)), verdict, tuple(reasons), counts[0], counts[1])
+    return Identity(digest(*rows), digest(*(f"{s}\x1f{i}" for s, i in every)), found.split, tuple(r[:LONGEST] for r in found.reasons), *counts)
 
 
 def refuse_bad_sample(dataset: Dataset, sample_id: str, sample: Sample) -> None:
