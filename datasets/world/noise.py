@@ -18,7 +18,7 @@ def fractal(
 
     Octaves whose amplitude falls by 2^(-(slope - 2) / 2) from one to the next sum up to a power spectrum that is flat at long
     wavelengths and falls by frequency^(-slope) at short ones, i.e. close to von Karman's (f^2 + f0^2)^(-slope / 2). Adding
-    detail to a smoothed lattice step by step is successive random addition (Saupe, in The Science of Fractal Images, 1988);
+    detail to a smoothed lattice step by step is successive random addition (The Science of Fractal Images, 1988, ch. 1 and 2);
     smoothing is subdivision by the cubic B-spline, near a Gaussian and so without a grid's directions. Spacings are powers
     of two.
     """

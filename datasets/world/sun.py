@@ -10,7 +10,7 @@ from numpy.random import Generator
 from sarbench.datasets.world.exact import single
 
 DAYS = {"spring": (100, 135), "summer": (172, 222), "autumn": (275, 310), "winter": (345, 400)}  # of the year
-LATITUDE_DEG, HOUR = (38.0, 48.0), (10.3, 11.7)  # apparent solar time: noon is when the sun is highest
+LATITUDE_DEG, HOUR = (38.0, 48.0), (10.3, 11.7)  # ours; apparent solar time: at 12 the sun is highest
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Sun:
 
 
 def sun(rng: Generator, season: str) -> Sun:
-    """Draw day, latitude and hour, and take elevation and azimuth from the celestial triangle.
+    """Draw day, latitude and hour, and take elevation and azimuth by spherical trigonometry.
 
     The declination is Cooper's (1969), 23.45 degrees sin(360 (284 + day) / 365).
     """

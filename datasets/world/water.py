@@ -34,7 +34,7 @@ def shores(rng: Generator, broad: Float32[np.ndarray, "H W"], river: float, lake
     """A river and a lake, each with its chance; lakes lie in the low parts of `broad`.
 
     The river is where a plane, bent by noise, crosses zero; its width is even because the distance to that line is taken
-    as |f| / |grad f|. The noise's wavelength is some eleven widths: a meander's, as Leopold and Wolman (1960) found it.
+    as |f| / |grad f|. Where noise folds the plane, the river leaves loops and old arms behind. Wide rivers swing wide.
     """
     size_px = len(broad)
     far = np.full(broad.shape, FAR_PX, np.float32)
@@ -42,10 +42,10 @@ def shores(rng: Generator, broad: Float32[np.ndarray, "H W"], river: float, lake
     has_river, has_lake = rng.random() < river, rng.random() < lake
     if has_river:
         width_px = rng.uniform(4.0, 15.0)
-        spacing_px = 32 if width_px < 9.0 else 64  # of the noise's lattice; a wave is about three of it
+        spacing_px = 32 if width_px < 9.0 else 64  # of the noise's lattice
         meander = fractal(rng, size_px, spacing_px, spacing_px // 4, 5.0)
         cos, sin = direction(rng.uniform(0.0, 2.0 * np.pi))
-        offset_px = rng.uniform(-0.35, 0.35) * min(size_px, 320)
+        offset_px = rng.uniform(-0.35, 0.35) * size_px
         place = np.arange(size_px, dtype=np.float32) - np.float32(size_px / 2)
         line = (place * np.float32(cos))[None, :] + (place * np.float32(sin) - np.float32(offset_px))[:, None]
         line += np.float32(0.55 * spacing_px) * meander
