@@ -15,6 +15,8 @@ season   Optical at a first date (`season`) to optical at a second one (`season_
 render   Rendered to real, unpaired: the flat colours of a game, whose land has more houses and roads (`world/rendered.py`),
          and optical images of other scenes. aux: labels, of both.
 
+Splits are ours: every sample is a scene of its own, and the test scenes are the same for every n_train. Licence: Apache-2.0.
+
 What a source does not tell: in `sar`, a parcel's hue (crops of one backscatter differ in colour), grass against some crops, the
 colours of roofs; in `season`, where snow lies and what has really changed. No translation can be perfect.
 

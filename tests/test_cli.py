@@ -44,7 +44,7 @@ def test_list_shows_methods_datasets_metrics_and_protocols(capsys: pytest.Captur
 
 def test_an_unknown_command_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["rank"]) == 2
-    assert "unknown command 'rank'; choose from: list, run, score" in capsys.readouterr().err
+    assert "unknown command 'rank'; choose from: list, run, ablate, score" in capsys.readouterr().err
 
 
 def test_a_new_method_passes_its_test_as_generated(tmp_path: Path) -> None:
