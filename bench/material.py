@@ -370,13 +370,8 @@ def _identity(dataset: Dataset, splits: Mapping[str, Sequence[str]], readings: S
         f"{split}\x1f{sample_id}\x1f{dataset.scene(sample_id)}\x1f{reading.digest}"
         for (split, sample_id), reading in zip(every, readings, strict=True)
     ]
-    return Identity(
-        digest(*rows),
-        digest(*(f"{s}\x1f{i}" for s, i in every)),
-        found.split,
-        tuple(r[:LONGEST] for r in found.reasons),
-        *counts,
-    )
+    reasons = tuple(reason[:LONGEST] for reason in found.reasons)
+    return Identity(digest(*rows), digest(*(f"{s}\x1f{i}" for s, i in every)), found.split, reasons, *counts)
 
 
 def refuse_bad_sample(dataset: Dataset, sample_id: str, sample: Sample) -> None:
