@@ -127,12 +127,11 @@ def _trace_of_root(s1: Float[np.ndarray, "D D"], s2: Float[np.ndarray, "D D"], s
     try:
         # the eigenvalues of S1 S2 are those of L^T S1 L with S2 = L L^T, a symmetric matrix
         eigenvalues = linalg.eigh(s1, s2, type=2, eigvals_only=True, driver="gv", check_finite=False)
-        if eigenvalues[0] > 0:
-            roots = np.sqrt(eigenvalues)
-            # an eigenvalue is off by rounding of the largest one, so that small ones lose their roots
-            lost = np.finfo(float).eps * eigenvalues[-1] * float(np.sum(0.5 / roots))
-            if lost <= ROUNDING * spread:
-                return float(np.sum(roots))
+        roots = np.sqrt(np.maximum(eigenvalues, 0.0))
+        # each eigenvalue may be off by rounding of the largest, and the root of a small one by much more than that
+        noise = np.finfo(float).eps * eigenvalues[-1]
+        if float(np.sum(noise / (2 * np.maximum(roots, math.sqrt(noise))))) <= ROUNDING * spread:
+            return float(np.sum(roots))
     except linalg.LinAlgError:
         pass  # S2 is singular
     return _singular_sum(_root(s1) @ _root(s2).T)
@@ -162,7 +161,7 @@ def _mean_and_root(
     for block in _blocks(features):
         root = np.concatenate((root, block - origin - mean))
         if len(root) > width:
-            root = np.linalg.qr(root, mode="r")  # the triangular factor has the same scatter
+            root = np.asarray(np.linalg.qr(root, mode="r"))  # the triangular factor has the same scatter
     return mean, root / math.sqrt(n - 1)
 
 
