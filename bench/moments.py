@@ -56,7 +56,7 @@ class Moments:
         """Take in more vectors; ContractError for another width, and for values that are NaN or infinite."""
         if _width(features) != len(self.origin):
             raise ContractError(f"moments of {len(self.origin)} features can't take in vectors of {features.shape[1]}")
-        for block in _blocks(features):
+        for block in blocks(features):
             if not self.n:
                 self.origin = block[0].copy()
             centred = block - self.origin
@@ -156,16 +156,17 @@ def _mean_and_root(
 ) -> tuple[Float[np.ndarray, " D"], Float[np.ndarray, "r D"]]:
     """The mean from `origin` on, and a matrix R of at most n and at most D rows with R^T R the covariance."""
     n, width = features.shape
-    mean = np.sum([(block - origin).sum(axis=0) for block in _blocks(features)], axis=0) / n
+    mean = np.sum([(block - origin).sum(axis=0) for block in blocks(features)], axis=0) / n
     root = np.empty((0, width))
-    for block in _blocks(features):
+    for block in blocks(features):
         root = np.concatenate((root, block - origin - mean))
         if len(root) > width:
             root = np.asarray(np.linalg.qr(root, mode="r"))  # the triangular factor has the same scatter
     return mean, root / math.sqrt(n - 1)
 
 
-def _blocks(features: Float[np.ndarray, "n D"]) -> Iterator[Float[np.ndarray, "b D"]]:
+def blocks(features: Float[np.ndarray, "n D"]) -> Iterator[Float[np.ndarray, "b D"]]:
+    """The rows in order, so many at once, as float64 arrays of their own; ContractError for values that are no numbers."""
     for start in range(0, len(features), ROWS_AT_ONCE):
         block = np.array(features[start : start + ROWS_AT_ONCE], np.float64)
         bad = int(np.sum(~np.isfinite(block).all(axis=1)))

@@ -91,7 +91,7 @@ def test_a_file_of_float32_features_is_read_in_parts(tmp_path, monkeypatch):
     monkeypatch.setattr(moments, "ROWS_AT_ONCE", 7)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     assert_covariance(Moments.of(mapped).covariance, x.astype(np.float64))
-    assert [len(block) for block in moments._blocks(mapped)] == [7] * 14 + [2]
+    assert [len(block) for block in moments.blocks(mapped)] == [7] * 14 + [2]
 
 
 def test_moments_that_do_not_fit_are_refused():
