@@ -72,6 +72,20 @@ ASSETS: dict[str, Asset] = {
             File("alexnet_features_torchvision_owt.pth", "7e3ec76bbf8609075d2889d8d74c432d008916bcad5eb8b0ae124222c097134e"),
         ),
     ),
+    "inception": Asset(
+        about="Inception-v3 of December 2015 from TensorFlow, as pytorch-fid ported it: the features behind FID and KID",
+        url="https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+        file=File("pt_inception-2015-12-05-6726825d.pth", "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"),
+        size_bytes=95_628_359,
+        licence="Apache-2.0",
+        used_by=("fid", "kid"),
+        alternatives=(  # the same bytes, as torch-fidelity and torchmetrics store them
+            File(
+                "weights-inception-2015-12-05-6726825d.pth",
+                "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+            ),
+        ),
+    ),
 }
 
 
