@@ -13,7 +13,7 @@ from torchvision.transforms.functional import to_tensor
 
 from sarbench.bench import assets
 from sarbench.bench.errors import ContractError
-from sarbench.bench.interface import ImageBatch
+from sarbench.bench.metric import ImageBatch
 from sarbench.bench.metrics import _inception as features
 from sarbench.bench.metrics.networks.inception import Inception
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from sarbench.bench import assets
 from sarbench.bench.errors import ContractError
-from sarbench.bench.interface import Features, ImageBatch
+from sarbench.bench.metric import Features, ImageBatch
 
 if TYPE_CHECKING:
     import torch

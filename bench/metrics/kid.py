@@ -19,7 +19,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
-from sarbench.bench.interface import Metric
+from sarbench.bench.metric import Metric
 from sarbench.bench.metrics import _inception as inception
 from sarbench.bench.moments import blocks
 
