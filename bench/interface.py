@@ -491,9 +491,9 @@ class Metric:
     unit: str
     higher_is_better: bool
     rows: Callable[..., Float[np.ndarray, " B"]] | None = (
-        None  # (translated[, reference]) -> one value a sample; NaN: undefined
+        None  # of what `reads` names, in that order -> one value a sample; NaN: undefined
     )
-    reads: tuple[Literal["translated", "reference"], ...] = ("translated", "reference")
+    reads: tuple[Literal["translated", "source", "reference"], ...] = ("translated", "reference")
     features: Features | None = None  # of both sets, for `statistic`
     statistic: Callable[[Float[np.ndarray, "n D"], Float[np.ndarray, "m D"]], float] | None = None  # (translated, reference)
     ranked_from: int = 1  # samples below which a board shows the value and does not rank by it

@@ -1,6 +1,10 @@
-"""The one promise that every metric of a pair needs: both sides are alike, and large enough."""
+"""What metrics of a pair share: the promise that both sides are alike and large enough, and their squared error."""
 
 from __future__ import annotations
+
+import cv2
+import numpy as np
+from jaxtyping import Float
 
 from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import ImageBatch
@@ -19,3 +23,10 @@ def check_pairs(translated: ImageBatch, reference: ImageBatch, metric: str, leas
         raise ContractError(
             f"{metric} needs images of at least {least_px}x{least_px} px, got {height}x{width}; leave {metric} out"
         )
+
+
+def mean_squared_error(translated: ImageBatch, reference: ImageBatch) -> Float[np.ndarray, " B"]:
+    """The mean over all pixels and bands of each pair, in squared levels of the peak; summed as integers, so exactly."""
+    pairs = zip(translated.pixels, reference.pixels, strict=True)
+    # cv2 widens integers before it subtracts; numpy would wrap around
+    return np.array([cv2.norm(x.reshape(-1), y.reshape(-1), cv2.NORM_L2SQR) / x.size for x, y in pairs])
