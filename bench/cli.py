@@ -24,6 +24,7 @@ COMMANDS = {
     "list": Command("show what there is: methods, datasets, metrics, protocols", "listing"),
     "run": Command("train, translate, score and record methods, and write the board", "options"),
     "score": Command("score a folder of images against a folder of references", "score"),
+    "explain": Command("show what a metric measures, its formula and numbers, and when it misleads", "explain"),
     "translate": Command("translate a folder of images with a trained run", "apply"),
     "leaderboard": Command("write the boards from the records, or check that they are true", "leaderboard"),
     "check-method": Command("hold a method to every promise of the contract", "checks"),

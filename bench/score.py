@@ -138,6 +138,9 @@ def _refuse_bad_request(chosen: Mapping[str, Metric], reference: Path | None, ba
         raise ContractError(f"no metric chosen; choose from: {', '.join(registry.names('metrics'))}")
     if batch_size < 1:
         raise ContractError(f"a batch size of {batch_size} scores nothing; give at least 1")
+    sourced = [name for name, metric in chosen.items() if "source" in metric.reads]
+    if sourced:
+        raise ContractError(f"{', '.join(sourced)} need the source images, which no folder given here holds; leave these out")
     needy = [name for name, metric in chosen.items() if "reference" in metric.reads]
     if reference is None and needy:
         raise ContractError(f"{', '.join(needy)} need the folder of reference images; give it, or leave these metrics out")
@@ -271,11 +274,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(args: argparse.Namespace) -> int:
     """Run `sarbench score`: the table or the JSON on stdout. Returns 0, or 1 where no metric could be measured."""
-    names = args.metric or [
-        name
-        for name in registry.names("metrics")
-        if args.reference is not None or "reference" not in registry.load_metric(name).reads
-    ]
+    given = {"translated", "reference"} if args.reference is not None else {"translated"}
+    names = args.metric or [name for name in registry.names("metrics") if given.issuperset(registry.load_metric(name).reads)]
     scores = score_folders(args.translated, args.reference, names)
     print(json.dumps(scores.to_json(), indent=1, allow_nan=False) if args.json else scores.table())
     if not scores.columns:

@@ -5,8 +5,8 @@ Formula: the mean of |difference| over all pairs of pixels that touch left-right
 times 255 / peak. The sum that libraries give is this mean times the number of such pairs, and grows with the image.
 Conventions: torchmetrics sums the differences of images in [0, 1]; piq takes the root of the sum of their squares. Both grow
 with the image.
-Source: Rudin, Osher and Fatemi, Physica D 60, 1992, https://doi.org/10.1016/0167-2789(92)90242-F; used in Table 3 of SRUIT.
-That paper names PIQ but no norm; PIQ's default is a root of summed squares, so the two must not be compared.
+Source: Rudin, Osher and Fatemi, Physica D 60, 1992, https://doi.org/10.1016/0167-2789(92)90242-F; used in Table 3 of SRUIT,
+which names PIQ but no norm.
 Misleads: a blank image has the best value there is; read it only beside a metric that knows the reference.
 """
 
