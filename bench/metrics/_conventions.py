@@ -23,16 +23,13 @@ def stretched(images: ImageBatch) -> Float[np.ndarray, "B H W C"]:
     return np.clip(2 * unit(images) - 0.5, 0, 1)
 
 
-def luma(images: ImageBatch) -> Shaped[np.ndarray, "B H W C"]:
+def luma(images: ImageBatch) -> Float[np.ndarray, "B H W C"]:
     """The luma of pyiqa in whole levels of 255, float64: one band for RGB; other images as they are, in levels of 255.
 
     In float32 up to the rounding, as pyiqa computes it: half a level is common, and which way it goes shows in SSIM.
     """
-    levels = images.pixels / np.float32(images.peak)
+    levels = images.pixels.astype(np.float32) / np.float32(images.peak)
     if levels.shape[3] == 3:
-        levels = levels.astype(np.float32)
-        total = np.zeros(levels.shape[:3])
-        for band, weight in enumerate(LUMA):  # each product is added before it is rounded: a fused multiply-add
-            total = (total + levels[..., band].astype(np.float64) * np.float32(weight)).astype(np.float32)
-        levels = total[..., None]
+        red, green, blue = (np.float32(weight) * levels[..., [band]] for band, weight in enumerate(LUMA))
+        levels = red + green + blue
     return np.rint(levels * np.float32(255)).astype(np.float64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import ImageBatch
@@ -25,8 +25,13 @@ def check_pairs(translated: ImageBatch, reference: ImageBatch, metric: str, leas
         )
 
 
+def squared_error(x: Shaped[np.ndarray, "*shape"], y: Shaped[np.ndarray, "*shape"]) -> int:
+    """The sum of the squared differences of two arrays of 8 or 16 bits; exact up to 10^15."""
+    # cv2 widens integers before it subtracts, and numpy would wrap around; the norm is a root that was squared again
+    return round(cv2.norm(x, y, cv2.NORM_L2SQR))
+
+
 def mean_squared_error(translated: ImageBatch, reference: ImageBatch) -> Float[np.ndarray, " B"]:
-    """The mean over all pixels and bands of each pair, in squared levels of the peak; summed as integers, so exactly."""
+    """The mean over all pixels and bands of each pair, in squared levels of the peak."""
     pairs = zip(translated.pixels, reference.pixels, strict=True)
-    # cv2 widens integers before it subtracts; numpy would wrap around
-    return np.array([cv2.norm(x.reshape(-1), y.reshape(-1), cv2.NORM_L2SQR) / x.size for x, y in pairs])
+    return np.array([squared_error(x.reshape(-1), y.reshape(-1)) / x.size for x, y in pairs])

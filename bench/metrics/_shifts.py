@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from jaxtyping import Float, Int64, Shaped
 
 from sarbench.bench.interface import ImageBatch
+from sarbench.bench.metrics._pairs import squared_error
 from sarbench.bench.metrics._parallel import each
 
 RADIUS_PX = 3
@@ -23,8 +23,8 @@ def squared_errors(translated: ImageBatch, reference: ImageBatch, k: int = RADIU
 
     def work(pair: tuple[Shaped[np.ndarray, "H W C"], Shaped[np.ndarray, "H W C"]], _: None) -> list[float]:
         x, y = pair[0], pair[1][inside]
-        # exact, since cv2 widens integers before it subtracts; all shifts of an image take less time than one SSIM
-        return [cv2.norm(moved(x, dy, dx, k), y, cv2.NORM_L2SQR) / y.size for dy in _shifts(k) for dx in _shifts(k)]
+        # all shifts of an image take less time than one SSIM, so that nothing is gained by a transform that rounds
+        return [squared_error(moved(x, dy, dx, k), y) / y.size for dy in _shifts(k) for dx in _shifts(k)]
 
     pairs = list(zip(translated.pixels, reference.pixels, strict=True))
     return np.reshape(each(work, pairs, lambda: None), (len(pairs), 2 * k + 1, 2 * k + 1))

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sarbench.bench.interface import ImageBatch, Metric
-from sarbench.bench.metrics._pairs import check_pairs
+from sarbench.bench.metrics._pairs import check_pairs, squared_error
 
 PAN_SHARPENING = 1 / 4  # h / l that libraries assume
 
@@ -33,7 +33,7 @@ def ergas(translated: ImageBatch, reference: ImageBatch) -> Float[np.ndarray, " 
     rows = []
     for x, y in zip(translated.pixels, reference.pixels, strict=True):
         pairs = list(zip(cv2.split(x), cv2.split(y), strict=True))
-        errors = np.array([cv2.norm(a, b, cv2.NORM_L2SQR) / a.size for a, b in pairs])  # cv2 widens integers first
+        errors = np.array([squared_error(a, b) / a.size for a, b in pairs])
         means = np.array([float(b.mean(dtype=np.float64)) for _, b in pairs])
         rows.append(100 * np.sqrt(np.mean(errors / means**2)) if means.all() else np.nan)
     return np.array(rows)

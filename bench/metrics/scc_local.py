@@ -4,7 +4,8 @@ Unit: none, in [-1, 1]; higher is better; 1 for identical images without flat ar
 Formula: both images pass the Laplacian high-pass filter with eight neighbours (symmetric padding); the correlation of the two
 results is taken in every 8x8 window (zero padding, the window reaching 4 px up and left and 3 px down and right); a window in
 which one side is constant counts as 0; the mean over windows and bands. Brightness and contrast play no part.
-Conventions: torchmetrics and sewar define it so; cdiffset clamps v + 0.5 to [0, 1] for v in [-1, 1] first.
+Conventions: torchmetrics and sewar define it so; cdiffset clamps v + 0.5 to [0, 1] for v in [-1, 1] first. Given images in
+[0, 1] in place of levels, torchmetrics takes rounding errors in flat areas for structure, and can be 0.1 higher.
 Source: the filter of Zhou, Civco and Silander, Int. J. Remote Sensing 19(4), 1998, https://doi.org/10.1080/014311698215973,
 in the windowed form that sewar and torchmetrics compute; the paper itself takes one correlation of the whole image, see scc.
 Misleads: flat areas count as 0 even where both sides agree, so values of scenes with much water are low for every method, and
