@@ -35,7 +35,7 @@ def corpus():
     half = np.where(np.indices(SIZE)[1][..., None] < 90, 7.0, 250.0) / 255 * np.ones(3)
     step = np.where(half < 0.5, 4, -3) / 255
     left = pixels(half)
-    pairs = {
+    return {
         "noisy": (pixels(image + noise(image.shape, 0.05)), pixels(image)),
         "very noisy": (pixels(image + noise(image.shape, 0.6)), pixels(image)),
         "shifted": (np.roll(pixels(image), (2, -1), (0, 1)), pixels(image)),
@@ -57,7 +57,6 @@ def corpus():
         "16 bits": (pixels(image, 65535), pixels(image + noise(image.shape, 0.001), 65535)),
         "16 bits, two bands": (pixels(image[..., :2], 65535), pixels(image[..., :2] + noise((*SIZE, 2), 0.2), 65535)),
     }
-    return pairs
 
 
 CORPUS = corpus()
