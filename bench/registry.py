@@ -138,6 +138,12 @@ def load_metric(name: str) -> Metric:
     return known[convention]
 
 
+def conventions(name: str) -> tuple[str, ...]:
+    """The other conventions that a metric comes in, each of which is asked for as name@convention."""
+    module: Any = _import(find("metrics", name))
+    return tuple(getattr(module, "compat", {}))
+
+
 def card_of(kind: str, name: str) -> Mapping[str, Any]:
     """The literal fields of a plugin's card, read from its source without importing it; empty if that can't be done."""
     plugin = find(kind, name)

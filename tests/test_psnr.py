@@ -2,12 +2,15 @@ import math
 
 import cv2
 import numpy as np
+import piq
 import pytest
+import torch
 from skimage.metrics import peak_signal_noise_ratio
+from torchmetrics.functional.image import peak_signal_noise_ratio as torchmetrics_psnr
 
 from sarbench.bench.errors import ContractError
 from sarbench.bench.metric import ImageBatch
-from sarbench.bench.metrics.psnr import metric, psnr
+from sarbench.bench.metrics.psnr import compat, metric, psnr
 from sarbench.bench.registry import load_metric
 
 
@@ -72,6 +75,52 @@ def test_a_blur_scores_better_than_a_shift_of_two_pixels_as_the_docstring_warns(
 def test_unlike_sides_are_refused(other):
     with pytest.raises(ContractError, match="one shape, dtype and peak"):
         psnr(flat(0), other)
+
+
+def tensors(*images):
+    """Images in [0, 1], (B, C, H, W), float64."""
+    return [torch.from_numpy(image.pixels.astype(np.float64) / image.peak).permute(0, 3, 1, 2) for image in images]
+
+
+def test_under_torchmetrics_it_is_the_functional_of_one_image():
+    x, y = random_pair(np.uint8, 255)
+    expected = [float(torchmetrics_psnr(a, b, data_range=1.0)) for a, b in zip(*tensors(x, y), strict=True)]
+    np.testing.assert_allclose(compat["torchmetrics"].rows(x, y), expected, rtol=1e-6)
+    assert compat["torchmetrics"].rows(flat(7), flat(7)).tolist() == [math.inf, math.inf]
+
+
+@pytest.mark.parametrize("name", ["piq", "pyiqa"])
+def test_under_piq_and_pyiqa_identical_images_have_80_db(name):
+    x, y = random_pair(np.uint8, 255)
+    y = ImageBatch((x.pixels ^ 1).astype(np.uint8))
+    expected = piq.psnr(*tensors(x, y), data_range=1.0, reduction="none").numpy()
+    np.testing.assert_allclose(compat[name].rows(x, y), expected, rtol=1e-9)
+    assert (compat[name].rows(x, y) < psnr(x, y) - 1e-3).all()
+    np.testing.assert_allclose(compat[name].rows(x, x), 80, rtol=1e-15)
+
+
+def test_pyiqa_agrees():
+    arch = pytest.importorskip("pyiqa.archs.psnr_arch")
+    x, y = random_pair(np.uint8, 255)
+    expected = arch.PSNR()(*tensors(x, y)).numpy()
+    np.testing.assert_allclose(compat["pyiqa"].rows(x, y), expected, rtol=1e-9)
+
+
+def test_under_cdiffset_the_images_are_stretched_first_as_its_tensors_are():
+    x, y = random_pair(np.uint8, 255)
+    a, b = ((2 * image - 1 + 0.5).clamp(0, 1) for image in tensors(x, y))
+    expected = [float(torchmetrics_psnr(u, v, data_range=1.0)) for u, v in zip(a, b, strict=True)]
+    np.testing.assert_allclose(compat["cdiffset"].rows(x, y), expected, rtol=1e-6)
+    assert compat["cdiffset"].rows(flat(200), flat(255)).tolist() == [math.inf, math.inf]  # both are white there
+    np.testing.assert_allclose(compat["cdiffset"].rows(flat(100), flat(151)), -20 * math.log10(0.4), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", compat)
+def test_every_convention_has_its_own_name_and_signature_and_refuses_unlike_sides(name):
+    assert compat[name].name == f"psnr@{name}"
+    assert compat[name].signature.startswith(f"psnr@{name};")
+    with pytest.raises(ContractError, match="one shape, dtype and peak"):
+        compat[name].rows(flat(0), flat(0, (1, 8, 9, 3)))
 
 
 def test_the_registry_loads_it_with_its_signature():

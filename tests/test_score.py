@@ -325,7 +325,7 @@ def test_every_metric_gives_one_float64_a_sample_and_names_itself(name):
     assert metric.signature.rpartition(";")[2].startswith("v")
     assert set(metric.assets) <= set(assets.ASSETS)
     if not metric.assets:
-        image = ImageBatch(np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8))
+        image = ImageBatch(np.random.default_rng(0).integers(0, 256, (3, 176, 176, 3)).astype(np.uint8))
         rows = metric.rows(*[replace(image) for _ in metric.reads])
         assert rows.dtype == np.float64
         assert rows.shape == (3,)

@@ -5,7 +5,7 @@ import torch
 from torchmetrics.functional.image import total_variation as summed
 
 from sarbench.bench.metric import ImageBatch
-from sarbench.bench.metrics.total_variation import metric, total_variation
+from sarbench.bench.metrics.total_variation import compat, metric, total_variation
 
 
 def noise(shape=(4, 20, 30, 3), peak=255, dtype=np.uint8):
@@ -61,3 +61,26 @@ def test_a_single_pixel_is_undefined():
 
 def test_it_reads_the_translated_image_alone():
     assert metric.reads == ("translated",)
+
+
+@pytest.mark.parametrize("bands", [1, 3, 13])
+@pytest.mark.parametrize(("dtype", "peak"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_under_torchmetrics_and_piq_it_is_a_sum_and_a_root_of_squares_over_0_to_1(bands, dtype, peak):
+    image = noise((4, 20, 30, bands), peak, dtype)
+    values = tensor(image) / peak
+    np.testing.assert_allclose(compat["torchmetrics"].rows(image), summed(values, reduction="none"), rtol=1e-10)
+    np.testing.assert_allclose(compat["piq"].rows(image), piq.total_variation(values, reduction="none"), rtol=1e-10)
+
+
+def test_the_conventions_reproduce_by_hand():
+    image = ImageBatch(np.array([[[[0], [51]], [[102], [255]]]], np.uint8))  # differences 0.2 and 0.6 across, 0.4 and 0.8 down
+    np.testing.assert_allclose(compat["torchmetrics"].rows(image), 2.0, rtol=1e-12)
+    np.testing.assert_allclose(compat["piq"].rows(image), np.sqrt(0.04 + 0.36 + 0.16 + 0.64), rtol=1e-12)
+    np.testing.assert_allclose(total_variation(image), 255 * 0.5, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", compat)
+def test_a_single_pixel_has_a_sum_of_0_where_a_mean_is_undefined(name):
+    assert compat[name].rows(ImageBatch(np.zeros((1, 1, 1, 3), np.uint8))).tolist() == [0]
+    assert compat[name].name == f"total_variation@{name}"
+    assert compat[name].reads == ("translated",)

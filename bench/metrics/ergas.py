@@ -1,0 +1,59 @@
+"""ERGAS: the relative error of all bands together (erreur relative globale adimensionnelle de synthese).
+
+Unit: none, in percent of the bands' means; from 0; lower is better; 0 for identical images.
+Formula: 100 (h / l) sqrt(mean over bands of (RMSE of the band / mean of the band in the reference)^2), in which h / l, the
+pixel size of the fused image by that of the coarse one it was made from, is 1 here: a translation changes no pixel size.
+Conventions: torchmetrics and sewar take pan-sharpening's h / l = 1 / 4, and so a quarter of this.
+Source: Wald, Data Fusion: Definitions and Architectures, Presses de l'Ecole des Mines, 2002; Wald, Fusion of Earth Data,
+2000.
+Misleads: made for radiances, in which 0 is no light; 8-bit pixels are often stretched, and a dark band of the reference
+(water) then outweighs all others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+
+from sarbench.bench.metric import ImageBatch, Metric
+from sarbench.bench.metrics._pairs import check_pairs, squared_error
+
+PAN_SHARPENING = 1 / 4  # h / l that libraries assume
+
+
+def ergas(translated: ImageBatch, reference: ImageBatch) -> Float[np.ndarray, " B"]:
+    """ERGAS of each pair at h / l = 1, (B,) float64; NaN where a band of the reference is black.
+
+    ContractError for unlike sides.
+    """
+    check_pairs(translated, reference, "ergas")
+    rows = []
+    for x, y in zip(translated.pixels, reference.pixels, strict=True):
+        pairs = list(zip(cv2.split(x), cv2.split(y), strict=True))
+        errors = np.array([squared_error(a, b) / a.size for a, b in pairs])
+        means = np.array([float(b.mean(dtype=np.float64)) for _, b in pairs])
+        rows.append(100 * np.sqrt(np.mean(errors / means**2)) if means.all() else np.nan)
+    return np.array(rows)
+
+
+def _at_a_quarter(translated: ImageBatch, reference: ImageBatch) -> Float[np.ndarray, " B"]:
+    return PAN_SHARPENING * ergas(translated, reference)
+
+
+metric = Metric(
+    name="ergas",
+    signature="ergas;ratio1;rgb;v1",
+    unit="%",
+    higher_is_better=False,
+    rows=ergas,
+    decimals=2,
+    undefined="a band of the reference is black",
+)
+
+compat = {
+    name: replace(metric, name=f"ergas@{name}", signature=f"ergas@{name};ratio1/4;rgb;v1", rows=_at_a_quarter)
+    for name in ("torchmetrics", "sewar")
+}
