@@ -18,8 +18,9 @@ from sarbench.bench.audit import audit
 from sarbench.bench.audit_picture import picture
 from sarbench.bench.audit_report import report, table
 from sarbench.bench.audit_shift import Shift, Surfaces, shift, surface
+from sarbench.bench.dataset import BOTH, Dataset, DatasetCard, Georeference, Sample
+from sarbench.bench.errors import ContractError
 from sarbench.bench.images import quantise, write_image
-from sarbench.bench.interface import BOTH, ContractError, Dataset, DatasetCard, Georeference, Sample
 from sarbench.bench.registry import load_dataset
 from sarbench.bench.storage import json_bytes
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sarbench.bench.dataset import Georeference, Sample
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import read_image, scale
-from sarbench.bench.interface import Georeference, Sample
 from sarbench.bench.leaks import Leak, Overlap, cross_split_leaks, fingerprint, footprint, footprint_overlaps, verdict
 from sarbench.bench.registry import load_dataset
 
