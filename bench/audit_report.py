@@ -142,8 +142,9 @@ def table(told: dict[str, Any]) -> str:
     if not told["footprints"]["measured"]:
         lines.append(f"  - footprints: not measurable: {told['footprints']['reason']}")
     lines += ["", tabulate(rows, headers=["", *splits], disable_numparse=True), ""]
-    heads = ["split", "image", "channel", "min", "1 %", "median", "99 %", "max"]
-    lines.append(tabulate(values, headers=heads, disable_numparse=True, colalign=("left", "left", *["right"] * 6)))
+    if values:
+        heads = ["split", "image", "channel", "min", "1 %", "median", "99 %", "max"]
+        lines.append(tabulate(values, headers=heads, disable_numparse=True, colalign=("left", "left", *["right"] * 6)))
     for name, split in splits.items():
         broken = split["broken"]
         lines += [f"{name}: can't be used: {row['problem']}" for row in broken["rows"][:SHOWN]]

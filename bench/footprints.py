@@ -90,13 +90,14 @@ def _corners(places: Sequence[Footprint], crs: str) -> Float[np.ndarray, "N 4 2"
 
 
 def _transformed(own: str, crs: str, points: Float[np.ndarray, "N 2"]) -> Float[np.ndarray, "N 2"]:
-    from rasterio.errors import RasterioError
     from rasterio.warp import transform
 
     try:
         return np.array(transform(own, crs, points[:, 0], points[:, 1])).T
-    except RasterioError as error:
-        raise ContractError(f"footprints can't be compared: {own} to {crs}: {error}; bring all images to one system") from error
+    except Exception as error:  # of several classes, some of them private to rasterio
+        raise ContractError(
+            f"footprints can't be compared: nothing leads from {own[:60]}... to {crs[:60]}; bring all images to one system"
+        ) from error
 
 
 def _meeting(left: Float[np.ndarray, "N 4"], right: Float[np.ndarray, "M 4"]) -> Int64[np.ndarray, "K 2"]:

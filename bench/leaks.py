@@ -6,8 +6,9 @@ shifted, flipped or turned ones, and patches that overlap by a part; it needs no
 
 Measured on the 366 real Sentinel-1/2 pairs of 256x256 px: every copy is found (JPEG quality 20, contrast 80 %, gamma 0.7,
 noise of 15 grey levels, shifts of 2 px, in all 8 orientations; 92 images each). Of 12 overlaps of 20 to 50 % between images
-of two neighbouring orbits, resampled apart, all 7 halves and 3 of 5 fifths are found. No false finding in 66,795 pairs.
-Overlaps of less than a fifth are mostly missed, and so is ground seen again after it has changed.
+of two neighbouring orbits, resampled apart, all 7 halves and 3 of 5 fifths are found. No false finding in 66,795 pairs of
+real samples, nor in 24 million of synthetic ones. Overlaps of less than a fifth are mostly missed, and so is ground seen
+again after it has changed. Images whose sides differ by more than 1.4 times may come to two scales, and are then not compared.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ LEAST_CORRELATION = 0.8  # of the thumbnails over the shared ground; it confirms
 WHOLE = 0.8  # share of an image's ground from which on a finding is a copy, not an overlap
 KEYS = 4  # the 64 bits are looked up by 16 at a time: points that differ in few bits have one such part in common
 BUCKET = 4096  # entries looked at for one value of 16 bits
-COMMON = 100  # images of one list in which a key point may recur; more is a frame or a logo, not a place
+COMMON = 100  # images in which a key point may recur, more is a frame or a logo; and equal images listed for one
 NAMED = 10  # scenes that a reason names
 Kind = Literal["equal", "copy", "overlap"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -89,7 +90,7 @@ def _equal(train: Numbered, test: Numbered) -> Iterator[tuple[int, int]]:
         if not known.blank:
             by_digest[known.digest].append(i)
     for j, known in test:
-        for i in by_digest.get(known.digest, ()):
+        for i in by_digest.get(known.digest, [])[:COMMON]:
             yield i, j
 
 
