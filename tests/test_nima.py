@@ -4,16 +4,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from sarbench.bench import assets, registry
 from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import ImageBatch
 from sarbench.bench.metrics import nima as metric_file
-from sarbench.bench.metrics.nima import mean_score, of_weights
 from sarbench.bench.metrics.networks import inception_resnet
 from sarbench.bench.metrics.networks import nima as network
 from sarbench.bench.metrics.networks.nima import INCEPTION_RESNET, VGG
+from sarbench.bench.metrics.nima import mean_score, of_weights
 from tests.random_states import pictures, random_state
 
 CPU = torch.device("cpu")

@@ -1,6 +1,6 @@
-"""Learned perceptual image patch similarity with the features of SqueezeNet 1.1: the smallest of the three networks.
+"""Learned perceptual image patch similarity with the features of SqueezeNet 1.1, another number than `lpips`.
 
-Unit: none, from 0; lower is better; 0 for identical images. Not comparable with `lpips` or `lpips_vgg`.
+Unit: none, from 0; lower is better; 0 for identical images. 
 Formula: as `lpips`, with seven maps of torchvision's SqueezeNet 1.1: the first ReLU, and the outputs of the fire modules 2,
 4, 5, 6, 7 and 8 (`features` 4, 7, 9, 10, 11, 12).
 Source: Zhang, Isola, Efros, Shechtman and Wang, CVPR 2018, https://arxiv.org/abs/1801.03924; torchmetrics and pyiqa offer it

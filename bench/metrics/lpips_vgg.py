@@ -1,6 +1,6 @@
-"""Learned perceptual image patch similarity with the features of VGG-16; most papers on diffusion models mean this one.
+"""Learned perceptual image patch similarity with the features of VGG-16, another number than `lpips`.
 
-Unit: none, from 0; lower is better; 0 for identical images. Its values lie well above those of AlexNet (`lpips`).
+Unit: none, from 0; lower is better; 0 for identical images.
 Formula: as `lpips`, with the maps relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3 of torchvision's VGG-16.
 Compat: `cdiffset` is what the evaluation code of C-DiffSET does, and its file says that the published numbers were made so:
 values in [-1, 1] become clamp(x + 0.5, 0, 1), a stretch that clips the darkest and the brightest quarter, and go into the

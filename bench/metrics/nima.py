@@ -1,4 +1,4 @@
-"""Neural image assessment: the mean of the scores from 1 to 10 that people would give this photograph. No reference is read.
+"""Neural image assessment: the mean score, 1 to 10, that photographers would give this image. No reference is read.
 
 Unit: score points, 1 to 10; higher is better.
 Formula: a network gives the share p_k of raters for each score k = 1 ... 10; the value is the sum of k p_k. The network is

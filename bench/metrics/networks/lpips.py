@@ -121,8 +121,8 @@ class Lpips:
         kept = torch.from_numpy(rows).to(self.device).permute(0, 3, 1, 2)
         if kept.shape != unit.shape:
             raise ContractError(
-                f"{self.backbone.metric}: the prepared references are {tuple(kept.shape)} where the images give {tuple(unit.shape)}; "
-                "prepare the references of these images, with this network"
+                f"{self.backbone.metric}: the prepared references are {tuple(kept.shape)} where the images give "
+                f"{tuple(unit.shape)}; prepare the references of these images, with this network"
             )
         return kept
 
