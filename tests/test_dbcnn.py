@@ -159,7 +159,7 @@ def test_it_agrees_with_pyiqa_in_float64(pyiqas, weights):
 @pytest.mark.parametrize(
     ("size", "expected"), [((64, 80), [1.040387, 0.955356, 1.039183]), ((97, 131), [1.009663, 0.940299, 0.88934])]
 )
-def test_under_the_same_random_weights_it_gives_what_it_gave_when_pyiqa_agreed(weights, size, expected):
+def test_under_the_same_random_weights_it_gives_the_frozen_values(weights, size, expected):
     np.testing.assert_allclose(of_weights(weights, images(3, *size)), expected, rtol=2e-5)
 
 

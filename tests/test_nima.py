@@ -220,7 +220,7 @@ def test_it_agrees_with_pyiqa_in_float64(backbone, pyiqas, weights):
         ((310, 233), {"IR": [5.325592, 5.233433], "VG": [4.308211, 3.846001]}),
     ],
 )
-def test_under_the_same_random_weights_it_gives_what_it_gave_when_pyiqa_agreed(backbone, weights, size, expected):
+def test_under_the_same_random_weights_it_gives_the_frozen_values(backbone, weights, size, expected):
     values = expected["IR" if backbone is INCEPTION_RESNET else "VG"]
     np.testing.assert_allclose(of_weights(backbone, weights, images(2, *size)), values, rtol=2e-5)
 
