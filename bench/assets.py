@@ -1,30 +1,27 @@
-"""Weights and data files by sha256: where they are, and how to get them. The only place that may use the network."""
+"""Weights and data files by sha256: what there is, where it is, and how to get it (`sarbench fetch`)."""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import http.client
 import os
 import string
-import sys
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sarbench.bench.errors import ContractError
-from sarbench.bench.storage import atomic, file_digest
+from sarbench.bench.storage import file_digest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 VARIABLE = "SARBENCH_ASSETS"
-BLOCK = 1 << 20
-TIMEOUT_S = 60
+
+TORCHVISION = "https://download.pytorch.org/models"
+PYIQA = "https://huggingface.co/chaofengc/IQA-PyTorch-Weights/resolve/main"
+PYIQA_MIRROR = "https://github.com/chaofengc/IQA-PyTorch/releases/download/v0.1-weights"
+PYIQA_LICENCE = "of pyiqa: PolyForm Noncommercial 1.0.0 and NTU S-Lab 1.0, not for commercial use"
 
 
 class AssetMissing(ContractError):
@@ -54,16 +51,17 @@ class Asset:
     about: str
     url: str  # official
     file: File  # what the URL gives
-    size_bytes: int
+    size_bytes: int  # shown, never checked: the hash decides; to 1 % where nobody publishes it
     licence: str
     used_by: tuple[str, ...]
     alternatives: tuple[File, ...] = ()  # other files whose content is the same as far as it is used here
+    mirrors: tuple[str, ...] = ()  # other URLs of the same file, tried in order after the official one
 
 
 ASSETS: dict[str, Asset] = {
     "alexnet": Asset(
         about="AlexNet trained on ImageNet, of torchvision: the features behind LPIPS",
-        url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+        url=f"{TORCHVISION}/alexnet-owt-7be5be79.pth",
         file=File("alexnet-owt-7be5be79.pth", "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02"),
         size_bytes=244_408_911,
         licence="BSD-3-Clause",
@@ -86,15 +84,64 @@ ASSETS: dict[str, Asset] = {
             ),
         ),
     ),
+    "vgg16": Asset(
+        about="VGG-16 trained on ImageNet, of torchvision: the features behind LPIPS-VGG",
+        url=f"{TORCHVISION}/vgg16-397923af.pth",
+        file=File("vgg16-397923af.pth", "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"),
+        size_bytes=553_433_881,
+        licence="BSD-3-Clause",
+        used_by=("lpips_vgg",),
+    ),
+    "squeezenet1_1": Asset(
+        about="SqueezeNet 1.1 trained on ImageNet, of torchvision: the features behind LPIPS-Squeeze",
+        url=f"{TORCHVISION}/squeezenet1_1-b8a52dc0.pth",
+        file=File("squeezenet1_1-b8a52dc0.pth", "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b"),
+        size_bytes=4_958_839,
+        licence="BSD-3-Clause",
+        used_by=("lpips_squeeze",),
+        alternatives=(
+            File("squeezenet1_1_features_torchvision.pth", "78c14e7816f5a06c6d340a70b9a74055802314226f0bf3eca6afdfee0f2d0679"),
+        ),
+    ),
+    "dbcnn": Asset(
+        about="DBCNN trained on KonIQ-10k, of pyiqa: VGG-16, S-CNN and the bilinear head in one file",
+        url=f"{PYIQA}/DBCNN_KonIQ10k-2de81c0a.pth",
+        file=File("DBCNN_KonIQ10k-2de81c0a.pth", "2de81c0a"),
+        size_bytes=61_200_000,
+        licence=PYIQA_LICENCE,
+        used_by=("dbcnn",),
+        mirrors=(f"{PYIQA_MIRROR}/DBCNN_KonIQ10k-2de81c0a.pth",),
+    ),
+    "nima": Asset(
+        about="NIMA trained on AVA with Inception-ResNet-v2, of pyiqa",
+        url=f"{PYIQA}/NIMA_InceptionV2_ava-b0c77c00.pth",
+        file=File("NIMA_InceptionV2_ava-b0c77c00.pth", "b0c77c00"),
+        size_bytes=218_000_000,
+        licence=PYIQA_LICENCE,
+        used_by=("nima",),
+        mirrors=(f"{PYIQA_MIRROR}/NIMA_InceptionV2_ava-b0c77c00.pth",),
+    ),
+    "nima_vgg16": Asset(
+        about="NIMA trained on AVA with VGG-16, of pyiqa",
+        url=f"{PYIQA}/NIMA_VGG16_ava-dc4e8265.pth",
+        file=File("NIMA_VGG16_ava-dc4e8265.pth", "dc4e8265"),
+        size_bytes=58_900_000,
+        licence=PYIQA_LICENCE,
+        used_by=("nima@vgg16",),
+        mirrors=(f"{PYIQA_MIRROR}/NIMA_VGG16_ava-dc4e8265.pth",),
+    ),
 }
 
 
+# --- What is here ----------------------------------------------------------------------------------------------------
+
+
 def folders() -> list[Path]:
-    """Where assets are looked for, in order: the folders in SARBENCH_ASSETS, then torch's own download cache."""
+    """Where assets are looked for, in order: the folders in SARBENCH_ASSETS, then the download caches of torch and pyiqa."""
     given = [Path(folder).expanduser() for folder in os.environ.get(VARIABLE, "").split(os.pathsep) if folder]
     caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    torch_home = os.environ.get("TORCH_HOME") or os.path.join(caches, "torch")
-    return [*given, Path(torch_home).expanduser() / "hub" / "checkpoints"]
+    hub = Path(os.environ.get("TORCH_HOME") or os.path.join(caches, "torch")).expanduser() / "hub"
+    return [*given, hub / "checkpoints", hub / "pyiqa"]
 
 
 def find(name: str) -> Path:
@@ -110,7 +157,7 @@ def find(name: str) -> Path:
                 wrong.append(f"; {path} is another file or damaged (sha256 {_digest(path)}): remove it")
     given = os.environ.get(VARIABLE) or "<folder>"
     raise AssetMissing(
-        f"{name} missing ({asset.file.name}, sha256 {asset.file.sha256}, put it in {VARIABLE}={given} "
+        f"{name} missing ({asset.file.name}, sha256 {_shown(asset.file)}, put it in {VARIABLE}={given} "
         f"or run `sarbench fetch {name}`){''.join(wrong)}"
     )
 
@@ -122,25 +169,22 @@ def load_state_dict(name: str) -> dict[str, Tensor]:
     return torch.load(find(name), map_location="cpu", weights_only=True)
 
 
+# --- Getting it ------------------------------------------------------------------------------------------------------
+
+
 def fetch(name: str, folder: Path) -> Path:
     """Download an asset into a folder, unless it is there; returns its file, whose sha256 has been checked.
 
-    Raises ContractError where the network, the server or the content is not as it should be; nothing is kept then.
+    A download that breaks off leaves `<file>.part`, and the next one goes on from there.
+    Raises ContractError where the network, the servers or the content are not as they should be.
     """
+    from sarbench.bench.download import download
+
     asset = _asset(name)
     path = folder / asset.file.name
-    if path.is_file() and asset.file.has(_digest(path)):
-        return path
-    digest = hashlib.sha256()
-    with atomic(path) as file:
-        for block in _download(asset):
-            digest.update(block)
-            file.write(block)
-        if not asset.file.has(digest.hexdigest()):
-            raise ContractError(
-                f"{asset.url} gave a file of sha256 {digest.hexdigest()}, expected {asset.file.sha256}; it was not kept. "
-                "Try again; if that repeats, the server or a proxy on the way changes the file"
-            )
+    if not (path.is_file() and asset.file.has(_digest(path))):
+        by_hand = f"or copy {path.name} from elsewhere into a folder and name that in {VARIABLE}"
+        download((asset.url, *asset.mirrors), path, asset.file.sha256, otherwise=by_hand)
     return path
 
 
@@ -155,51 +199,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def command(args: argparse.Namespace) -> int:
-    """Run `sarbench fetch`: download by name, or list."""
+    """Run `sarbench fetch`: download by name, or list. Where one of several fails, the others are fetched all the same."""
     if not (args.name or args.all or args.list):
         raise ContractError(f"name an asset, or say --all or --list; there are: {', '.join(ASSETS)}")
     if args.list:
-        for name, asset in ASSETS.items():
-            print(f"{name}  {asset.about}; {asset.size_bytes / 1e6:.0f} MB, {asset.licence}, for {', '.join(asset.used_by)}")
-            try:
-                print(f"  here: {find(name)}")
-            except AssetMissing:
-                print(f"  not here: {asset.url}")
-    for name in ASSETS if args.all else args.name:
+        for name in ASSETS:
+            print(_described(name))
+    wanted = list(ASSETS) if args.all else args.name
+    for name in wanted:
         _asset(name)
-    for name in ASSETS if args.all else args.name:
-        print(fetch(name, args.into or folders()[0]))
+    failures = []
+    for name in wanted:
+        try:
+            print(fetch(name, args.into or folders()[0]))
+        except ContractError as error:
+            failures.append(str(error))
+    if failures:
+        raise ContractError("\n".join(failures))
     return 0
 
 
-def _download(asset: Asset) -> Iterator[bytes]:
-    from tqdm import tqdm
-
-    received = 0
+def _described(name: str) -> str:
+    asset = ASSETS[name]
+    about = f"{name}  {asset.about}; {asset.size_bytes / 1e6:.0f} MB, {asset.licence}, for {', '.join(asset.used_by)}"
     try:
-        with urllib.request.urlopen(asset.url, timeout=TIMEOUT_S) as answer:
-            announced = answer.headers.get("Content-Length")
-            total = int(announced) if announced else None
-            bar = tqdm(total=total, desc=asset.file.name, unit="B", unit_scale=True, file=sys.stderr, disable=None)
-            with bar:
-                while block := answer.read(BLOCK):
-                    if received == 0 and block.lstrip()[:1] == b"<":
-                        raise ContractError(
-                            f"{asset.url} gave a web page in place of the file; open it in a browser to see what it says"
-                        )
-                    received += len(block)
-                    bar.update(len(block))
-                    yield block
-    except urllib.error.HTTPError as error:
-        raise ContractError(f"{asset.url}: the server says {error.code} {error.reason}; {_by_hand(asset)}") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise ContractError(f"{asset.url} can't be downloaded ({error}); is this machine online? {_by_hand(asset)}") from error
-    if total is not None and received != total:
-        raise ContractError(f"{asset.url}: the download broke off after {received} of {total} bytes; try again")
+        return f"{about}\n  here: {find(name)}"
+    except AssetMissing:
+        return f"{about}\n  not here: {asset.url}, sha256 {_shown(asset.file)}"
 
 
-def _by_hand(asset: Asset) -> str:
-    return f"or copy {asset.file.name} from elsewhere into a folder and name that in {VARIABLE}"
+def _shown(file: File) -> str:
+    return file.sha256 if len(file.sha256) == 64 else f"{file.sha256}..."
 
 
 def _asset(name: str) -> Asset:

@@ -62,9 +62,9 @@ def test_a_file_imports_only_what_its_place_allows(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_only_assets_may_use_the_network(file: Path) -> None:
+def test_only_the_download_may_use_the_network(file: Path) -> None:
     used = {name.partition(".")[0] for name in imports(file)} & NETWORK
-    assert not used or file == ROOT / "bench" / "assets.py"
+    assert not used or file == ROOT / "bench" / "download.py"
 
 
 def test_no_folder_has_an_init_file_and_no_file_a_name_that_says_nothing() -> None:

@@ -78,14 +78,14 @@ def test_the_batch_size_changes_nothing(folders, size):
 
 
 def test_the_batch_size_does_not_change_lpips(folders, monkeypatch):
-    from sarbench.bench.metrics import lpips
+    from sarbench.bench.metrics.networks import lpips
 
     rng = torch.Generator().manual_seed(0)
     shapes = {0: (64, 3, 11, 11), 3: (192, 64, 5, 5), 6: (384, 192, 3, 3), 8: (256, 384, 3, 3), 10: (256, 256, 3, 3)}
     weights = {f"features.{i}.weight": torch.randn(s, generator=rng) / 50 for i, s in shapes.items()}
     weights |= {f"features.{i}.bias": torch.zeros(s[0]) for i, s in shapes.items()}
     weights |= {f"lin{k}.model.1.weight": torch.rand(1, s[0], 1, 1, generator=rng) for k, s in enumerate(shapes.values())}
-    monkeypatch.setattr(lpips, "_weights", lambda device: weights)
+    monkeypatch.setattr(lpips, "load", lambda backbone: lpips.Lpips(backbone, weights))
     monkeypatch.setattr(assets, "find", lambda name: None)
     columns = [score_of(folders, ["lpips"], batch_size=size).columns["lpips"] for size in (1, 2, 7, 100)]
     assert columns[0].min() > 1e-3
