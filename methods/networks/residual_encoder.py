@@ -86,7 +86,9 @@ class ResidualEncoder(nn.Module):
         """Take up weights of torchvision's ResNet-50; levels that this encoder lacks, and the classifier, are left out.
 
         The first convolution (and statistic, where there is one) is brought to images in [-1, 1], and spread over the
-        bands where they are not three: for one band that is the band shown three times. Raises ContractError for weights of another network.
+        bands where they are not three: for one band that is the band shown three times.
+
+        Raises ContractError for weights of another network.
         """
         own = self.state_dict()
         wanted = {name: weights[name] for name in own if name in weights}
