@@ -32,6 +32,7 @@ class UnbalancedGenerator(nn.Module):
         dense_layers: int = 6,
         growth: int = 32,
         decoder: Sequence[int] = (128, 128, 80, 64, 64),
+        head: int = 7,
         encoder_norm: NormLayer = instance,
     ) -> None:
         super().__init__()
@@ -46,7 +47,7 @@ class UnbalancedGenerator(nn.Module):
             UpBlock(c_in, c_skip, c_out)
             for (c_in, c_out), c_skip in zip(pairwise((middle, *decoder)), (*reversed(skips), 0), strict=True)
         )
-        self.head = nn.Conv2d(decoder[-1], target_channels, 7, padding=3, padding_mode="reflect")
+        self.head = nn.Conv2d(decoder[-1], target_channels, head, padding=head // 2, padding_mode="reflect")
         for part in (self.middle, self.up, self.head):
             initialization.normal(part, 0.02)
 
