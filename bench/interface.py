@@ -279,6 +279,29 @@ class Method(nn.Module, ABC):
         """Network evaluations for one translated image, with this config."""
         return self.card.evaluations
 
+    @property
+    def supervision(self) -> Supervision:
+        """What it trains on, with this config."""
+        return self.card.supervision
+
+    @property
+    def aux(self) -> tuple[str, ...]:
+        """Extra bands the training step reads from `Pairs.aux`, with this config."""
+        return self.card.aux
+
+    @property
+    def pretrained(self) -> tuple[str, ...]:
+        """The assets it starts from, with this config; the card names those of all presets."""
+        return self.card.pretrained
+
+    def load_pretrained(self, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Take up the state dict of each asset named in `pretrained`; the harness calls it once, before `fit`.
+
+        Networks are built without them, so that building costs no download. Not called where trained weights follow.
+        """
+        if weights:
+            raise NotImplementedError(f"{type(self).__name__} names pretrained assets, so it needs a load_pretrained")
+
     def players(self) -> dict[str, Player]:
         """The players by name; none for a method that does not learn by gradients."""
         return {}

@@ -40,20 +40,20 @@ class Steps(StepDataset[Batch]):
     ) -> None:
         if batch_size % ranks:
             raise ContractError(f"a batch of {batch_size} can't be shared by {ranks} ranks; choose a multiple of {ranks}")
-        supervision, title = method.card.supervision, method.card.title
+        supervision, title = method.supervision, method.card.title
         refuse_unpaired(material, title, supervision)
         self.paired = material.train if supervision == "paired" else None
         self.unpaired = (material.train, material.train_targets) if supervision == "unpaired" else None
         if supervision == "semi":
             self.paired, rest = material.semi(n_paired)
             self.unpaired = (rest, rest)
-        missing = [name for name in method.card.aux if name not in material.dataset.aux]
+        missing = [name for name in method.aux if name not in material.dataset.aux]
         if missing:
             raise ContractError(
                 f"{title} needs {', '.join(missing)} beside the images, which {material.dataset.card.title} has not"
             )
         self.images = material.images
-        self.aux = method.card.aux
+        self.aux = method.aux
         self.augment = tuple(augment)
         self.batch_size, self.seed, self.rank, self.ranks = batch_size, seed, rank, ranks
         self.crop = _crop_size(material, method, crop_px)

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from sarbench.bench import leaderboard, ranks, registry, strip
+from sarbench.bench.assets import load_state_dict
 from sarbench.bench.cost import device_name, peak_memory_bytes, translation_cost
 from sarbench.bench.errors import ContractError
 from sarbench.bench.honeypots import HONEYPOTS
@@ -152,6 +153,7 @@ class Bench:
         torch.manual_seed(key(seed, "init"))
         dataset = self.material.dataset
         method = cls(self.config(name), dataset.source_channels, dataset.target_channels)
+        method.load_pretrained({asset: load_state_dict(asset) for asset in method.pretrained})
         return self.hardware.prepare(method)
 
     def config(self, name: str) -> Any:
@@ -242,7 +244,7 @@ class Bench:
     def _fit(self, method: Method) -> None:
         if type(method).fit is Method.fit:
             return
-        broken = method.card.role != "floor" and method.card.supervision != "paired"
+        broken = method.card.role != "floor" and method.supervision != "paired"
         pairs = all_pairs(self.material, broken=broken, crop_px=self.track.size.test_crop_px)
         method.fit(p.to(self.hardware.device, self.hardware.memory_format) for p in pairs)
 
@@ -273,7 +275,13 @@ class Bench:
             parameters, flops = translation_cost(method, source[None], self.hardware)
         return self._record(
             name,
-            {**asdict(method.card), "evaluations": method.evaluations},
+            {
+                **asdict(method.card),
+                "evaluations": method.evaluations,
+                "supervision": method.supervision,
+                "aux": method.aux,
+                "pretrained": method.pretrained,
+            },
             seed,
             folder,
             role=method.card.role,

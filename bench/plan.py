@@ -128,7 +128,7 @@ def _seconds_per_step(method: Method, batch_size: int, sizes: _Sizes, hardware: 
     seeds = torch.arange(batch_size)
     source, target = (normal(seeds, (channels, *side), "plan").clamp(-1, 1) for channels in sizes.channels)
     ids = tuple(map(str, range(batch_size)))
-    pairs = Pairs(source, target, seeds, ids, ids, dict.fromkeys(method.card.aux, target[:, :1]))
+    pairs = Pairs(source, target, seeds, ids, ids, dict.fromkeys(method.aux, target[:, :1]))
     batch = Batch(pairs, pairs).to(hardware.device, hardware.memory_format)
     game = Game(method.train(), hardware)
     return _timed(lambda i: game.step(batch, i, 0.5, 0), hardware)
