@@ -24,3 +24,16 @@ def normal(network: Module, std: float = 0.02) -> Module:
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     return network
+
+
+def xavier(network: Module, gain: float = 0.02) -> Module:
+    """The network with normal Xavier weights (Glorot and Bengio, 2010) of this gain, and zero biases.
+
+    Source: the official code of CUT. Networks with learned normalisation are not meant for it.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.xavier_normal_(module.weight, gain)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return network

@@ -1,0 +1,43 @@
+"""Features of an image at chosen positions, projected to unit vectors: what patchwise contrastive losses compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sarbench.bench.interface import uniform
+
+
+class PatchProjector(nn.Module):
+    """The network F (or H) of CUT (Park et al., 2020), Sec. 3 and App. C.1: for each layer an MLP of two linear layers.
+
+    560,384 parameters for CUT's five layers, with a width of 256.
+    """
+
+    def __init__(self, channels: Sequence[int], *, width: int = 256) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Sequential(nn.Linear(c, width), nn.ReLU(), nn.Linear(width, width)) for c in channels)
+
+    def forward(
+        self, features: Sequence[Tensor], positions: Sequence[Int64[Tensor, "B n"]]
+    ) -> list[Float[Tensor, "B n width"]]:
+        """Unit vectors in float32, layer by layer, of feature maps (B, C, h, w) at flat positions in [0, h w)."""
+        found = []
+        for head, feature, where in zip(self.heads, features, positions, strict=True):
+            flat = feature.flatten(2)  # (B, C, h w)
+            picked = flat.gather(2, where[:, None].expand(-1, flat.shape[1], -1)).transpose(1, 2)  # (B, n, C)
+            found.append(F.normalize(head(picked).float(), dim=2, eps=1e-7))
+        return found
+
+
+def draw_positions(features: Sequence[Tensor], n: int, seeds: Int64[Tensor, " B"], purpose: str) -> list[Int64[Tensor, "B n"]]:
+    """Up to n different positions a row and layer, each row's from its own seed; all of a map that has no more than n."""
+    drawn = []
+    for layer, feature in enumerate(features):
+        places = feature.shape[2] * feature.shape[3]
+        order = uniform(seeds, (places,), f"{purpose} {layer}").topk(min(n, places), dim=1).indices  # (B, n)
+        drawn.append(order.to(feature.device, non_blocking=True))
+    return drawn
