@@ -99,6 +99,7 @@ def score_folders(
     ids: Sequence[str] | None = None,
     progress: bool = True,
     cache: Path | None = None,
+    shared: bool = False,
 ) -> Scores:
     """Score the images of a folder against those of the same relative path without suffix in another.
 
@@ -106,7 +107,8 @@ def score_folders(
     own, of other names and any number, for metrics of sets alone. `ids` chooses samples and their order; None: all, sorted.
     Images may be of several sizes; all must have the channels and the depth, 8 or 16 bits, of each other. Every image is
     decoded once, and every network sees it once; values do not depend on `batch_size`. With `cache`, features of the
-    references are kept there by content, and a killed call goes on where it was; the processes of `torchrun` share the work.
+    references are kept there by content, and a killed call goes on where it was; with `shared`, all processes of `torchrun`
+    make this call and share the work.
     Raises ContractError naming all files at once that have no partner, or do not fit their partner or the rest. A metric
     whose weights are absent is left unmeasured, with the reason.
     """
@@ -148,9 +150,9 @@ def score_folders(
         apart = _references_alone(references, list(new.values()), batch_size)
     total = (work.length if read else 0) + (apart.length if apart else 0)
     with Progress("score", total, unit="images", quiet=not (progress and measured)) as bar:
-        arrays = _run(work, cache, [*rows.values()], bar.advance) if read else {}
+        arrays = _run(work, cache, [*rows.values()], shared, bar.advance) if read else {}
         if apart is not None:
-            arrays |= _run(apart, cache, [], bar.advance)
+            arrays |= _run(apart, cache, [], shared, bar.advance)
     for name, features in new.items():
         values = known[name] = arrays[one_pass.feature_key("reference", features)]
         _keep_features(cache, features, references, values)
@@ -163,8 +165,10 @@ def score_folders(
     return Scores(tuple(names), {name: arrays[name] for name in rows}, sets, signatures, unmeasured)
 
 
-def _run(asked: Pass, cache: Path | None, metrics: Sequence[Metric], advance: Callable[[int], None]) -> dict[str, np.ndarray]:
-    """One pass, kept in the cache while it is under way, and shared by the processes of `torchrun`."""
+def _run(
+    asked: Pass, cache: Path | None, metrics: Sequence[Metric], shared: bool, advance: Callable[[int], None]
+) -> dict[str, np.ndarray]:
+    """One pass, kept in the cache while it is under way, and shared by the processes of `torchrun` where they all call it."""
     import shutil
 
     from sarbench.bench import one_pass
@@ -178,7 +182,7 @@ def _run(asked: Pass, cache: Path | None, metrics: Sequence[Metric], advance: Ca
         }
         signatures = [metric.signature for metric in metrics] + [[side, f.signature] for side, f in asked.features]
         folder = cache / "passes" / value_digest([stats, signatures, asked.names(), asked.peak, one_pass.CHUNK])
-    if "WORLD_SIZE" not in os.environ:
+    if not shared:
         arrays = one_pass.run(asked, folder, advance=advance)
     else:
         from sarbench.bench import ranks
@@ -361,7 +365,13 @@ def command(args: argparse.Namespace) -> int:
     """Run `sarbench score`: the table or the JSON on stdout. Returns 0, or 1 where no metric could be measured."""
     names = args.metric or [name for name in registry.names("metrics") if _possible(registry.load_metric(name), args)]
     scores = score_folders(
-        args.translated, args.reference, names, source=args.source, paired=not args.unpaired, cache=args.cache
+        args.translated,
+        args.reference,
+        names,
+        source=args.source,
+        paired=not args.unpaired,
+        cache=args.cache,
+        shared="WORLD_SIZE" in os.environ,
     )
     print(json.dumps(scores.to_json(), indent=1, allow_nan=False) if args.json else scores.table())
     measured = scores.columns or scores.sets
