@@ -24,8 +24,8 @@ def rsmi(
     kernels phi(x - u_i) phi(y - v_j) on a 9 x 9 grid, phi(d) = exp(kernel_sign d^2 / (2 sigma^2)). The released code of SCC
     has the sign +1 and sigma 1, an oversight or not; a Gaussian has -1.
 
-    Computed in float32, also under autocast; in float64 for float64 and for the sign +1. The linear systems are solved by one batched Cholesky
-    factorisation, of which no gradient is taken: see `_Solved`. Memory does not grow with the batch beyond 18 n numbers an
+    Computed in float32, also under autocast; in float64 for float64 and for the sign +1.
+    The linear systems are solved by one batched Cholesky factorisation, of which no gradient is taken: see `_Solved`. Memory does not grow with the batch beyond 18 n numbers an
     item. Differentiable once.
     """
     with torch.autocast(x.device.type, enabled=False):
