@@ -25,7 +25,8 @@ def rsmi(
     has the sign +1 and sigma 1, an oversight or not; a Gaussian has -1.
 
     Computed in float32, also under autocast; in float64 for float64 and for the sign +1.
-    The linear systems are solved by one batched Cholesky factorisation, of which no gradient is taken: see `_Solved`. Memory does not grow with the batch beyond 18 n numbers an
+    The linear systems are solved by one batched Cholesky factorisation, of which no gradient is taken: see `_Solved`.
+    Memory does not grow with the batch beyond 18 n numbers an
     item. Differentiable once.
     """
     with torch.autocast(x.device.type, enabled=False):
