@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sarbench.bench import registry
 from sarbench.bench.errors import ContractError
+from sarbench.bench.score import why_unmeasured
 
 if TYPE_CHECKING:
     from sarbench.bench.metric import ImageBatch, Metric
@@ -76,6 +77,8 @@ def worked(metric: Metric) -> tuple[str, str]:
     """A metric's value on the frozen pair, or a dash and why there is none."""
     if metric.rows is None:
         return "-", "a score of two whole sets of images, not of a pair"
+    if reason := why_unmeasured(metric):
+        return "-", reason
     images = frozen_pair()
     try:
         value = float(metric.rows(*(images[side] for side in metric.reads))[0])

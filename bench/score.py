@@ -156,11 +156,14 @@ def score_folders(
     for name, features in new.items():
         values = known[name] = arrays[one_pass.feature_key("reference", features)]
         _keep_features(cache, features, references, values)
-    sets = {
+    values_of_sets = {
         name: float(metric.statistic(arrays[one_pass.feature_key("translated", metric.features)], known[metric.features.name]))
         for name, metric in measured.items()
         if metric.statistic is not None and metric.features is not None
     }
+    for name in [name for name, value in values_of_sets.items() if value != value]:
+        unmeasured[name] = f"not measured: {measured[name].undefined or 'undefined on these images'}"
+    sets = {name: value for name, value in values_of_sets.items() if name not in unmeasured}
     signatures = {name: signature(metric, first.channels, peak) for name, metric in chosen.items()}
     return Scores(tuple(names), {name: arrays[name] for name in rows}, sets, signatures, unmeasured)
 

@@ -33,11 +33,11 @@ from sarbench.bench.interface import (
     setting,
 )
 from sarbench.methods.losses import adversarial, semantic_consistency, weak_strong_matching
+from sarbench.methods.losses.cross_set_alignment import CrossSetAlignment
 from sarbench.methods.losses.reconstruction import huber, l1
 from sarbench.methods.losses.superpixels import superpixels
 from sarbench.methods.networks import initialization, residual_encoder
 from sarbench.methods.networks.clip_scorer import ClipScorer
-from sarbench.methods.networks.cross_set_alignment import CrossSetAlignment
 from sarbench.methods.networks.edge_scorer import EdgeScorer
 from sarbench.methods.networks.image_pool import ImagePool
 from sarbench.methods.networks.multiscale_discriminator import MultiscaleDiscriminator

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from sarbench.methods.losses import attention_moments as subject
 from sarbench.methods.losses.attention_moments import EPS, attention_moments, normalised
-from sarbench.methods.networks.cross_set_alignment import CrossSetAlignment
+from sarbench.methods.losses.cross_set_alignment import CrossSetAlignment
 
 
 def features(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -34,7 +34,7 @@ def test_a_card_has_every_part(name, capsys):
     shown = capsys.readouterr().out
     assert shown.startswith(f"{name}: ")
     for word in ("unit ", "formula ", "source ", "misleads ", "signature ", "needs ", "value"):
-        assert f"\n{word}" in shown or f" {word}" in shown
+        assert f"\n{word.strip()}" in shown or f" {word}" in shown
     for convention in registry.conventions(name):
         assert f"{name}@{convention}" in shown
 

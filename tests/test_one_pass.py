@@ -180,10 +180,20 @@ def test_a_metric_may_read_the_source_whose_bands_are_its_own(tmp_path: Path) ->
 
 
 def test_a_set_without_a_number_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    nothing: Callable[..., float] = lambda x, y: float("nan")  # noqa: E731
+    nothing: Callable[..., float] = lambda x, y: float("inf")  # noqa: E731
     broken = Metric("distance", "d", "", False, features=FEATURES, statistic=nothing)
     monkeypatch.setattr(registry, "load_metric", lambda name: broken)
     a = folder(tmp_path / "a", 3)
     scores = score_folders(a, a, ["distance"], progress=False)
-    with pytest.raises(ContractError, match="a metric of sets gave nan"):
+    with pytest.raises(ContractError, match="a metric of sets gave inf"):
         scores.summary()
+
+
+def test_a_set_too_small_for_a_number_is_not_measured_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing: Callable[..., float] = lambda x, y: float("nan")  # noqa: E731
+    small = Metric("distance", "d", "", False, features=FEATURES, statistic=nothing, undefined="fewer than two images")
+    monkeypatch.setattr(registry, "load_metric", lambda name: small)
+    a = folder(tmp_path / "a", 1)
+    scores = score_folders(a, a, ["distance"], progress=False)
+    assert scores.summary()["distance"].value is None
+    assert scores.unmeasured == {"distance": "not measured: fewer than two images"}

@@ -227,27 +227,6 @@ def test_the_local_branch_sees_windows_and_the_global_one_the_image_made_smaller
     assert build(multiscale=False).evaluations == 1
 
 
-def test_in_training_the_local_crop_is_a_part_of_the_global_one_at_its_own_scale():
-    method, batch = build(window_px=16), two_rows(96, 80)
-    seen: dict[str, Tensor] = {}
-    for branch in ("local", "global"):
-        method.G[branch].register_forward_pre_hook(lambda _, given, branch=branch: seen.setdefault(branch, given[0][:2]))
-    losses(method, batch)
-    assert seen["local"].shape == seen["global"].shape == (2, 3, 16, 16)
-    x = batch.unpaired.source
-    for row in range(2):
-        wide = x[row].unfold(1, 32, 1).unfold(2, 32, 1)  # every crop of 32 px
-        small = torch.nn.functional.interpolate(
-            wide.permute(1, 2, 0, 3, 4).reshape(-1, 3, 32, 32), (16, 16), mode="bilinear", antialias=True
-        )
-        at = (small - seen["global"][row]).abs().flatten(1).amax(1).argmin()
-        assert torch.allclose(small[at], seen["global"][row], atol=1e-5)
-        top, left = divmod(int(at), wide.shape[2])
-        inside = x[row, :, top : top + 32, left : left + 32].unfold(1, 16, 1).unfold(2, 16, 1)
-        distances = (inside - seen["local"][row][:, None, None]).abs().amax(dim=(0, 3, 4))
-        assert distances.min() == 0
-
-
 def test_a_training_crop_that_is_too_small_is_refused_with_its_least_side():
     with pytest.raises(ContractError, match="32 px"):
         losses(build(), two_rows(24, 64))

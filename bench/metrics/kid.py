@@ -5,9 +5,10 @@ Formula: the unbiased estimate of the squared maximum mean discrepancy under the
 k over all pairs of different translated images, plus that over all pairs of different references, minus twice the mean over
 all pairs across; of the 2048 pooled features of Inception-v3, in float64. The paper averages over random subsets to save
 time; all pairs have the same expectation with less spread, and need no seed.
+Conventions: `clean-fid` and `torch-fidelity` average over 100 random subsets of 1000 as these packages do when the translated
+images are their first input; clean-fid draws without a seed, for which seed 0 stands here.
 Source: Bińkowski, Sutherland, Arbel and Gretton, ICLR 2018, https://arxiv.org/abs/1801.01401; images reach the network as in
-clean-fid. `kid@clean-fid` and `kid@torch-fidelity` average over 100 random subsets of 1000 as these packages do when the
-translated images are their first input; clean-fid draws without a seed, for which seed 0 stands here.
+clean-fid.
 Misleads: as `fid` does, except that small sets make it noisy in place of biased. A set scores below 0 against itself.
 """
 
@@ -99,11 +100,13 @@ metric = Metric(
 compat = {
     "clean-fid": replace(
         metric,
+        name="kid@clean-fid",
         signature="kid@clean-fid;inception-2015;pil-bicubic-antialias-299;rgb;grey-repeated;range255;poly3;100x1000-seed0;v1",
         statistic=as_clean_fid,
     ),
     "torch-fidelity": replace(
         metric,
+        name="kid@torch-fidelity",
         signature="kid@torch-fidelity;inception-2015;bilinear-tf1-299;rgb;grey-repeated;range255;poly3;100x1000-seed2020;v1",
         features=inception.TORCH_FIDELITY,
         statistic=as_torch_fidelity,

@@ -2,7 +2,7 @@
 
 Unit: none, from 0; lower is better; 0 for identical images.
 Formula: as `lpips`, with the maps relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3 of torchvision's VGG-16.
-Compat: `cdiffset` is what the evaluation code of C-DiffSET does, and its file says that the published numbers were made so:
+Conventions: `cdiffset` is what the evaluation code of C-DiffSET does, whose file says that the published numbers were made so:
 values in [-1, 1] become clamp(x + 0.5, 0, 1), a stretch that clips the darkest and the brightest quarter, and go into the
 network as if they were in [-1, 1]. That code scores float images; here they are the 8 or 16 bits that were written.
 Source: Zhang, Isola, Efros, Shechtman and Wang, CVPR 2018, https://arxiv.org/abs/1801.03924; C-DiffSET, Tables 1 and 2.
@@ -46,8 +46,8 @@ metric = Metric(
 
 compat = {
     "cdiffset": Metric(
-        name="lpips_vgg",
-        signature="lpips_vgg;v0.1;vgg16;rgb;grey-repeated;range255;clamp(x+0.5);not-rescaled;cdiffset;v1",
+        name="lpips_vgg@cdiffset",
+        signature="lpips_vgg@cdiffset;v0.1;vgg16;rgb;grey-repeated;range255;clamp(x+0.5);not-rescaled;cdiffset;v1",
         unit="",
         higher_is_better=False,
         rows=lpips_vgg_cdiffset,

@@ -5,7 +5,7 @@ Formula: a network gives the share p_k of raters for each score k = 1 ... 10; th
 Inception-ResNet-v2 on the middle 299x299 px of the image resized so that its shorter side has 299 px (bilinear, antialiased),
 values in [-1, 1]; an image of one band is repeated to three. Float32, TF32 off; mean of the last map and linear layer in
 float64. Weights: pyiqa's NIMA_InceptionV2_ava, whose name says Inception-v2 and whose tensors are Inception-ResNet-v2's.
-Compat: `vgg16`, the same with VGG-16 on 224x224 px, standardised by ImageNet's mean and spread: pyiqa's NIMA_VGG16_ava.
+Conventions: `vgg16`, the same with VGG-16 on 224x224 px, standardised by ImageNet's mean and spread: pyiqa's NIMA_VGG16_ava.
 Source: Talebi and Milanfar, IEEE TIP 27(8), 2018, https://arxiv.org/abs/1709.05424. The paper squeezes the whole image to a
 square, and has VGG-16, Inception-v2 and MobileNet; its weights were not published, and both used here are pyiqa's.
 Table 3 of SRUIT reports NIMA (3.57 to 3.90) and names PIQ, a package that has no NIMA (0.8.0); pyiqa has. Which network it was
@@ -87,8 +87,8 @@ metric = Metric(
 
 compat = {
     "vgg16": Metric(
-        name="nima",
-        signature="nima;vgg16;ava;short-side224-bilinear-antialias;middle224;rgb;grey-repeated;range255;v1",
+        name="nima@vgg16",
+        signature="nima@vgg16;ava;short-side224-bilinear-antialias;middle224;rgb;grey-repeated;range255;v1",
         unit="points",
         higher_is_better=True,
         rows=nima_vgg16,
