@@ -81,6 +81,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def page(self, start):
         self.answer(PAGE)
 
+    def short_page(self, start):
+        self.answer(b"<html>please log in</html>")
+
     def marked_page(self, start):
         self.answer(b"\xef\xbb\xbf" + PAGE)
 
@@ -347,6 +350,7 @@ def test_an_answer_with_another_range_than_asked_for_is_refused(folder, declare)
     [
         ("net.pth", sha256(SMALL), f"gave a file of sha256 {sha256(WEIGHTS)}, expected {sha256(SMALL)}"),
         ("page.pth", sha256(WEIGHTS), "a web page in place of the file"),
+        ("short_page.pth", sha256(WEIGHTS), "a web page in place of the file"),
         ("marked_page.pth", sha256(WEIGHTS), "a web page in place of the file"),
         ("unmarked_page.pth", sha256(WEIGHTS), "a web page in place of the file"),
         ("absent.pth", sha256(WEIGHTS), "the server says 404"),

@@ -179,6 +179,16 @@ def test_preparing_leaves_no_trace_of_the_translated_images(alex):
         np.testing.assert_array_equal(rows, before[k])
 
 
+def test_prepared_references_can_be_mapped_files(alex, tmp_path):
+    x, y = pairs(2)
+    for k, rows in alex.prepare(y).items():
+        np.save(tmp_path / f"{k}.npy", rows)
+    mapped = {file.stem: np.load(file, mmap_mode="r") for file in tmp_path.iterdir()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_allclose(alex.distances_prepared(x, mapped), alex.distances(x, y), rtol=1e-5)
+
+
 def test_prepared_references_of_other_images_are_refused(alex):
     x, y = pairs(2)
     with pytest.raises(ContractError, match="prepare the references of these images"):

@@ -88,7 +88,7 @@ class Lpips:
         """What `distances_prepared` needs of references: the unit feature vectors of each layer, float32, by layer.
 
         Row i belongs to image i, so rows can be kept apart and stacked again. Of a 256x256 image they take 2.6 MB with
-        AlexNet, 8.3 MB with SqueezeNet and 32 MB with VGG-16.
+        AlexNet, 8.8 MB with SqueezeNet and 32 MB with VGG-16.
         """
         self._check(reference, reference)
         found: list[list[np.ndarray]] = [[] for _ in self.heads]
@@ -118,6 +118,7 @@ class Lpips:
         running.refuse_bands(translated, self.backbone.metric, self.backbone.least_px)
 
     def _kept(self, rows: Float[np.ndarray, "n h w C"], unit: Float[Tensor, "n C h w"]) -> Float[Tensor, "n C h w"]:
+        rows = np.require(rows, np.float32, "W")  # torch warns of arrays that can't be written, such as mapped files
         kept = torch.from_numpy(rows).to(self.device).permute(0, 3, 1, 2)
         if kept.shape != unit.shape:
             raise ContractError(
