@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sarbench.methods.losses import attention_moments as subject
-from sarbench.methods.losses.attention_moments import EPS, attention_moments, normalised
+from sarbench.methods.networks import attention_moments as subject
+from sarbench.methods.networks.attention_moments import EPS, attention_moments, normalised
 from sarbench.methods.networks.cross_set_alignment import CrossSetAlignment
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sarbench.methods.losses.attention_moments import attention_moments, normalised
+from sarbench.methods.networks.attention_moments import attention_moments, normalised
 
 
 class CrossSetAlignment(nn.Module):
