@@ -80,7 +80,7 @@ class SRUIT(Method):
         "bench": replace(PAPER, batch_size=4),
         "tiny": replace(
             PAPER,
-            width=12,
+            width=8,
             outer_kernel=3,
             halvings=2,  # crops are a quarter of the paper's, so the latent image is as large
             shared_encoder_blocks=1,
