@@ -89,8 +89,8 @@ class SemST(Method):
         evaluations=10,
         fidelity="reconstruction",
         deviations=(
-            "Weights of the adversarial and the hDCE loss, beta and sizes of crops are not given: 1, 1, 1 and 512 px are ours.",
-            "The scale map's network is ours: two convolutions on the global bottleneck, trained by the fused image's losses.",
+            "Weights of the adversarial and the hDCE loss, beta and crop sizes are not given; 1, 1, 1 and 512 px are ours.",
+            "The scale map's network is ours: a head on the global bottleneck, trained by the fusion's adversarial loss.",
             "One discriminator judges the fused, the global and the local translation, against target crops of the same scale.",
             "hDCE normalises the expectation of Eq. 8; Eq. 9, which drops a constant, stands under hdce_form=printed.",
             "TS takes an embedding's numbers, scaled and clipped to [-1, 1], as samples, under Gaussian kernels of sigma 1/2.",

@@ -19,15 +19,14 @@ def rsmi(
 ) -> Float[Tensor, " *batch"]:
     """Estimate rSMI from n pairs (x_k, y_k) in [-1, 1], for every item of the batch at once; larger for dependent pairs.
 
-    SemST (Zhao et al., 2024), Eqs. 2 and 3, by the estimator of SCC (Guo et al., 2022) and RuLSIF (Yamada et al., 2013): the
-    relative density ratio of the product of the marginals to its equal mixture with the joint, as a sum of 81 product
-    kernels phi(x - u_i) phi(y - v_j) on a 9 x 9 grid, phi(d) = exp(kernel_sign d^2 / (2 sigma^2)). The released code of SCC
-    has the sign +1 and sigma 1, an oversight or not; a Gaussian has -1.
+    SemST (Zhao et al., 2024), Eqs. 2 and 3, by the estimator of SCC (Guo et al., 2022) and RuLSIF (Yamada et al., 2013):
+    the relative density ratio of the product of the marginals to its equal mixture with the joint, as a sum of 81 product
+    kernels phi(x - u_i) phi(y - v_j) on a 9 x 9 grid, phi(d) = exp(kernel_sign d^2 / (2 sigma^2)). A Gaussian has the sign
+    -1; the released code of SCC has +1, and sigma 1.
 
-    Computed in float32, also under autocast; in float64 for float64 and for the sign +1.
-    The linear systems are solved by one batched Cholesky factorisation, of which no gradient is taken: see `_Solved`.
-    Memory does not grow with the batch beyond 18 n numbers an
-    item. Differentiable once.
+    Computed in float32, also under autocast; in float64 for float64 and for the sign +1. The linear systems are solved by
+    one batched Cholesky factorisation, of which no gradient is taken: see `_Solved`. Nothing of the 81 x 81 systems is
+    kept for the backward pass, and large batches are solved in parts. Differentiable once.
     """
     with torch.autocast(x.device.type, enabled=False):
         # With the sign +1 kernels grow with the distance, and float32 can't tell the ridge from rounding.
