@@ -422,8 +422,14 @@ def test_a_metric_has_the_same_direction_and_unit_here_and_where_it_is_measured(
     assert {"psnr", "ssim", "lpips", "scc", "total_variation"} <= names
     metrics = {name: registry.load_metric(name) for name in sorted(names)}
     assert all(metric.higher_is_better == METRICS[name].higher_is_better for name, metric in metrics.items())
-    other = {name for name, metric in metrics.items() if metric.unit != METRICS[name].unit}
-    assert other == {"total_variation"}  # its paper gives none
+    named_here = {name: metric.unit for name, metric in metrics.items() if metric.unit != METRICS[name].unit}
+    # papers print the accuracies as shares, and name no unit of the others
+    assert named_here == {
+        "accuracy_delta5": "%",
+        "accuracy_delta10": "%",
+        "nima": "points",
+        "total_variation": "grey levels",
+    }
 
 
 def test_the_numbers_are_those_that_were_handed_over(rows):
