@@ -5,7 +5,7 @@ Metrics read 8- or 16-bit pixels as they stand in files, never a network's float
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,6 +36,14 @@ class Features:
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """A metric's work on the references, done once and kept: `rows(x, prepare(y))` is `Metric.rows(x, y)` to rounding."""
+
+    prepare: Callable[[ImageBatch], Mapping[str, Float[np.ndarray, "B ..."]]]  # row i of every array belongs to image i
+    rows: Callable[[ImageBatch, Mapping[str, Float[np.ndarray, "B ..."]]], Float[np.ndarray, " B"]]
+
+
+@dataclass(frozen=True)
 class Metric:
     """A score of an image, of an image against its reference, or of two sets of images. One file in `bench/metrics/`.
 
@@ -51,6 +59,7 @@ class Metric:
         None  # (translated[, reference]) -> one value a sample; NaN: undefined
     )
     reads: tuple[Literal["translated", "reference", "source"], ...] = ("translated", "reference")
+    prepared: Prepared | None = None  # where most of the work of `rows` is a network's on each side
     features: Features | None = None  # of both sets, for `statistic`
     statistic: Callable[[Float[np.ndarray, "n D"], Float[np.ndarray, "m D"]], float] | None = None  # (translated, reference)
     ranked_from: int = 1  # samples below which a board shows the value and does not rank by it

@@ -10,7 +10,7 @@ import io
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,8 @@ import numpy as np
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import Header, read_image
 from sarbench.bench.metric import Features, ImageBatch, Metric
+from sarbench.bench.prepared import Arrays as Known
+from sarbench.bench.prepared import Kept
 from sarbench.bench.storage import write_bytes
 
 DECODERS = 4  # threads; decoding releases the interpreter lock
@@ -40,6 +42,7 @@ class Pass:
     rows: Mapping[str, Metric] = field(default_factory=dict)
     features: Sequence[tuple[str, Features]] = ()  # (side, what is computed of it)
     batch_size: int = 8
+    kept: Mapping[str, Kept] = field(default_factory=dict)  # by metric of `rows`: its work on the references, done before
 
     @property
     def length(self) -> int:
@@ -114,11 +117,14 @@ def _chunks(asked: Pass) -> list[list[list[int]]]:
 
 def _chunk(asked: Pass, batches: Sequence[list[int]], advance: Callable[[int], None]) -> Arrays:
     parts: dict[str, list[np.ndarray]] = {name: [] for name in asked.names()}
-    for rows, images in _decoded(asked, batches):
+    for rows, images, known in _decoded(asked, batches):
         try:
             for name, metric in asked.rows.items():
-                assert metric.rows is not None
-                parts[name].append(metric.rows(*(images[side] for side in metric.reads)))
+                if name in known:
+                    parts[name].append(asked.kept[name].rows(rows, known[name], images["translated"], images["reference"]))
+                else:
+                    assert metric.rows is not None
+                    parts[name].append(metric.rows(*(images[side] for side in metric.reads)))
             for side, features in asked.features:
                 parts[feature_key(side, features)].append(features.of(images[side]))
         except ContractError as error:
@@ -128,20 +134,30 @@ def _chunk(asked: Pass, batches: Sequence[list[int]], advance: Callable[[int], N
     return {name: np.concatenate(values) for name, values in parts.items()}
 
 
-def _decoded(asked: Pass, batches: Sequence[list[int]]) -> Iterator[tuple[list[int], dict[str, ImageBatch]]]:
-    """The batches, decoded in threads while the caller works on an earlier one."""
+Batch = tuple[list[int], dict[str, ImageBatch], dict[str, list[Known | None]]]
+
+
+def _decoded(asked: Pass, batches: Sequence[list[int]]) -> Iterator[Batch]:
+    """The batches, and what is kept of their references, read in threads while the caller works on an earlier one."""
     pool = ThreadPoolExecutor(min(DECODERS, os.cpu_count() or 1))
 
-    def submit(rows: list[int]) -> tuple[list[int], dict[str, list[Future[np.ndarray]]]]:
-        return rows, {side: [pool.submit(read_image, paths[i]) for i in rows] for side, paths in asked.files.items()}
+    def submit(rows: list[int]) -> Callable[[], Batch]:
+        running = {side: [pool.submit(read_image, paths[i]) for i in rows] for side, paths in asked.files.items()}
+        known = {name: kept.reader(rows) for name, kept in asked.kept.items()}
+
+        def batch() -> Batch:
+            images = {side: ImageBatch(np.stack([f.result() for f in parts]), asked.peak) for side, parts in running.items()}
+            return rows, images, {name: read() for name, read in known.items()}
+
+        return batch
 
     waiting = iter(batches)
     running = deque(submit(rows) for rows in islice(waiting, BATCHES_AHEAD))
     try:
         while running:
-            rows, futures = running.popleft()
+            batch = running.popleft()
             running.extend(submit(later) for later in islice(waiting, 1))
-            yield rows, {side: ImageBatch(np.stack([f.result() for f in parts]), asked.peak) for side, parts in futures.items()}
+            yield batch()
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,9 +107,9 @@ def score_folders(
     `reference` and `source` may be None where no chosen metric reads them; `paired=False`: the references are a set of its
     own, of other names and any number, for metrics of sets alone. `ids` chooses samples and their order; None: all, sorted.
     Images may be of several sizes; all must have the channels and the depth, 8 or 16 bits, of each other. Every image is
-    decoded once, and every network sees it once; values do not depend on `batch_size`. With `cache`, features of the
-    references are kept there by content, and a killed call goes on where it was; with `shared`, all processes of `torchrun`
-    make this call and share the work.
+    decoded once, and every network sees it once; values do not depend on `batch_size`. With `cache`, what networks
+    say of the references is kept there by content, and a killed call goes on where it was; with `shared`, all processes of
+    `torchrun` make this call and share the work.
     Raises ContractError naming all files at once that have no partner, or do not fit their partner or the rest. A metric
     whose weights are absent is left unmeasured, with the reason.
     """
@@ -134,7 +135,11 @@ def score_folders(
         references = find_images(reference)
     elif networks:
         references = dict(zip(names, files["reference"], strict=True))
-    known = {name: _kept_features(cache, features, references) for name, features in networks.items()}
+    preparing = {name: metric for name, metric in rows.items() if metric.prepared is not None} if cache is not None else {}
+    contents: list[str] = []
+    if cache is not None and (networks or preparing):
+        contents = _contents(list(references.values()) or files["reference"])
+    known = {name: _kept_features(cache, features, contents) for name, features in networks.items()}
     new = {name: features for name, features in networks.items() if known[name] is None}
 
     read = {side for metric in rows.values() for side in metric.reads} | ({"translated"} if networks else set())
@@ -149,13 +154,19 @@ def score_folders(
     if not paired and new:
         apart = _references_alone(references, list(new.values()), batch_size)
     total = (work.length if read else 0) + (apart.length if apart else 0)
-    with Progress("score", total, unit="images", quiet=not (progress and measured)) as bar:
+    with ExitStack() as stack:
+        if cache is not None and preparing:
+            from sarbench.bench.prepared import Kept
+
+            kept = {name: stack.enter_context(Kept(metric, cache / "prepared", contents)) for name, metric in preparing.items()}
+            work = replace(work, kept=kept)
+        bar = stack.enter_context(Progress("score", total, unit="images", quiet=not (progress and measured)))
         arrays = _run(work, cache, [*rows.values()], shared, bar.advance) if read else {}
         if apart is not None:
             arrays |= _run(apart, cache, [], shared, bar.advance)
     for name, features in new.items():
         values = known[name] = arrays[one_pass.feature_key("reference", features)]
-        _keep_features(cache, features, references, values)
+        _keep_features(cache, features, contents, values)
     values_of_sets = {
         name: float(metric.statistic(arrays[one_pass.feature_key("translated", metric.features)], known[metric.features.name]))
         for name, metric in measured.items()
@@ -209,28 +220,34 @@ def _references_alone(references: Mapping[str, Path], features: Sequence[Feature
     return one_pass.Pass(files, headers, peak, {}, [("reference", f) for f in features], batch_size)
 
 
-def _features_file(cache: Path, features: Features, references: Mapping[str, Path]) -> Path:
-    """Where the features of these references are kept: named after what the network is and what the files hold."""
-    from sarbench.bench.storage import file_digest, value_digest
+def _contents(files: Sequence[Path]) -> list[str]:
+    """The sha256 of each file."""
+    from sarbench.bench.storage import file_digest
 
     with ThreadPoolExecutor() as pool:
-        contents = list(pool.map(file_digest, references.values()))
-    return cache / "features" / f"{value_digest([features.signature, contents])}.npy"
+        return list(pool.map(file_digest, files))
 
 
-def _kept_features(cache: Path | None, features: Features, references: Mapping[str, Path]) -> np.ndarray | None:
+def _features_file(cache: Path, features: Features, contents: Sequence[str]) -> Path:
+    """Where the features of these references are kept: named after what the network is and what the files hold."""
+    from sarbench.bench.storage import value_digest
+
+    return cache / "features" / f"{value_digest([features.signature, list(contents)])}.npy"
+
+
+def _kept_features(cache: Path | None, features: Features, contents: Sequence[str]) -> np.ndarray | None:
     import numpy as np
 
     if cache is None:
         return None
     try:
-        found = np.load(_features_file(cache, features, references), mmap_mode="r", allow_pickle=False)
+        found = np.load(_features_file(cache, features, contents), mmap_mode="r", allow_pickle=False)
     except Exception:  # not there, or not whole: computed anew
         return None
-    return found if found.shape == (len(references), features.width) else None
+    return found if found.shape == (len(contents), features.width) else None
 
 
-def _keep_features(cache: Path | None, features: Features, references: Mapping[str, Path], values: np.ndarray) -> None:
+def _keep_features(cache: Path | None, features: Features, contents: Sequence[str], values: np.ndarray) -> None:
     import io
 
     import numpy as np
@@ -240,7 +257,7 @@ def _keep_features(cache: Path | None, features: Features, references: Mapping[s
     if cache is not None:
         buffer = io.BytesIO()
         np.save(buffer, values)
-        write_bytes(_features_file(cache, features, references), buffer.getvalue())
+        write_bytes(_features_file(cache, features, contents), buffer.getvalue())
 
 
 def _refuse_bad_request(

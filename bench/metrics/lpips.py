@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sarbench.bench.metric import ImageBatch, Metric
+from sarbench.bench.metrics._lpips import prepared
 
 
 def lpips(translated: ImageBatch, reference: ImageBatch) -> Float[np.ndarray, " B"]:
@@ -34,5 +35,6 @@ metric = Metric(
     unit="",
     higher_is_better=False,
     rows=lpips,
+    prepared=prepared("ALEX"),
     assets=("alexnet",),
 )

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sarbench.bench.metric import ImageBatch, Metric
+from sarbench.bench.metrics._lpips import prepared
 
 
 def lpips_squeeze(translated: ImageBatch, reference: ImageBatch) -> Float[np.ndarray, " B"]:
@@ -33,5 +34,6 @@ metric = Metric(
     unit="",
     higher_is_better=False,
     rows=lpips_squeeze,
+    prepared=prepared("SQUEEZE"),
     assets=("squeezenet1_1",),
 )

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sarbench.bench.metric import ImageBatch, Metric
+from sarbench.bench.metrics._lpips import prepared
 
 
 def lpips_vgg(translated: ImageBatch, reference: ImageBatch) -> Float[np.ndarray, " B"]:
@@ -41,6 +42,7 @@ metric = Metric(
     unit="",
     higher_is_better=False,
     rows=lpips_vgg,
+    prepared=prepared("VGG"),
     assets=("vgg16",),
 )
 
