@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from importlib.metadata import version
 from pathlib import Path
+from time import perf_counter
+from typing import Any
 
 import pytest
 
@@ -12,7 +15,7 @@ from sarbench.bench.errors import ContractError
 from sarbench.bench.options import OPTIONS, Request, request
 from sarbench.bench.pipeline import Bench, board_text, describe, honeypots_of
 
-SPEED = "test_speed.py"
+SPEED = "test_speed_"
 REQUEST = pytest.StashKey[Request]()
 BENCH = pytest.StashKey[Bench]()
 FAILED = pytest.StashKey[set[object]]()  # the parameters of tests whose run broke its contract
@@ -36,13 +39,13 @@ def _asked(config: pytest.Config) -> Request:
 
 
 def _speed_alone(config: pytest.Config) -> bool:
-    """Was the file of the speed benchmarks named, and nothing else?"""
-    return bool(config.args) and all(arg.partition("::")[0].endswith(SPEED) for arg in config.args)
+    """Were files of speed benchmarks named, and nothing else?"""
+    return bool(config.args) and all(Path(arg.partition("::")[0]).name.startswith(SPEED) for arg in config.args)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave the speed benchmarks out, unless they are asked for by name: `pytest bench/test_speed.py`."""
-    return True if collection_path.name == SPEED and not _speed_alone(config) else None
+    """Leave the speed benchmarks out, unless they are asked for by name: `pytest bench/test_speed_data.py`."""
+    return True if collection_path.name.startswith(SPEED) and not _speed_alone(config) else None
 
 
 def pytest_collection(session: pytest.Session) -> None:
@@ -102,6 +105,47 @@ def bench(request: pytest.FixtureRequest) -> Bench:
 def shown(request: pytest.FixtureRequest) -> Callable[[], AbstractContextManager[None]]:
     """A context in which progress bars reach the terminal."""
     return lambda: _terminal(request.config)
+
+
+@pytest.fixture
+def race(benchmark: Any) -> Callable[..., None]:
+    """Time a call of ours and the same work of others, in turn, so that what else the machine does slows all alike."""
+
+    def run(own: Callable[[], object], peers: Mapping[str, Callable[[], object]], images: int = 0, rounds: int = 5) -> None:
+        seconds: dict[str, list[float]] = {peer: [] for peer in peers}
+
+        def others() -> None:
+            for peer, call in peers.items():
+                started = perf_counter()
+                call()
+                seconds[peer].append(perf_counter() - started)
+
+        own()  # memory and caches are warm
+        if rounds > 2:
+            others()
+            for times in seconds.values():
+                times.clear()
+        benchmark.pedantic(own, setup=others, rounds=rounds)
+        own_seconds = benchmark.stats.stats.data
+        benchmark.extra_info["images"] = images
+        benchmark.extra_info["peers"] = {
+            peer: {
+                "version": "" if peer == "floor" else version(peer),
+                "ratios": [theirs / ours for theirs, ours in zip(times, own_seconds, strict=True)],
+            }
+            for peer, times in seconds.items()
+        }
+
+    return run
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    """Add what a ratio depends on, and leave out the machine's name, which is nobody's business."""
+    import torch
+
+    machine_info.pop("node", None)
+    machine_info["threads"] = torch.get_num_threads()
+    machine_info["torch"] = torch.__version__
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 
-from sarbench.bench import markdown, published_page, registry, strip
+from sarbench.bench import markdown, published_page, registry, speed_page, strip
 from sarbench.bench.errors import ContractError
 from sarbench.bench.published import Published
 from sarbench.bench.published import read as read_published
@@ -491,6 +491,8 @@ def _wanted(root: Path) -> _Wanted:
         pages[root / f"{slug}.md"] = render(slug, found, picture=bool(rows[slug]), published=printed)
     if published.is_dir():
         pages[root / "published.md"] = published_page.page(published)
+    if (root / "speed.json").is_file():
+        pages[root / "speed.md"] = speed_page.page(root / "speed.json")
     readme = root.resolve().parent / "README.md"
     text = readme.read_bytes().decode() if readme.is_file() else ""
     if ANY_MARK.search(text):
@@ -553,7 +555,7 @@ def check_pages(root: Path) -> list[str]:
         if not page.is_file():
             problems.append(f"{page} is missing")
         elif page.read_bytes() != text.encode():
-            source = "files in published/" if page.name == "published.md" else "records"
+            source = {"published.md": "files in published/", "speed.md": "measurements"}.get(page.name, "records")
             problems.append(f"{page} differs from what the {source} give")
     for page in _extra(root, wanted):
         problems.append(f"{page} has no records" if _is_generated(page) else f"{page} is not a board; move it elsewhere")

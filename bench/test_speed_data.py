@@ -1,4 +1,4 @@
-"""Speed benchmarks of what the suite spends its time on: `pytest bench/test_speed.py`. They show, and never gate."""
+"""Speed benchmarks of the data: `pytest bench/test_speed_data.py`. They show, and never gate."""
 
 from __future__ import annotations
 
