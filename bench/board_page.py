@@ -88,7 +88,7 @@ def render(slug: str, records: Sequence[Record], *, picture: bool = False, publi
     why_pots = "Made from the target images; never ranked; they show what a metric can be fooled by."
     parts += ["## Honeypots", why_pots, score_table(board, board.honeypots, notes) if board.honeypots else none]
     sections = [*shares(board), *by_land_cover(board), *audit(board, notes), *misregistration(board)]
-    parts += ["## Notes", "\n".join(f"- {line}" for line in legend(board, notes)), *sections]
+    parts += ["## Notes", "\n".join(f"- {line}" for line in legend(board, notes, board.metrics)), *sections]
     parts += _ablations(board, published)
     if picture:
         parts += ["## Pictures", f"![source, target and translations of the first test images]({slug}.jpg)"]
@@ -126,7 +126,7 @@ def compact(loaded: Sequence[Loaded]) -> str:
     measured = [m for m in board.metrics if any(entry.mean(m) is not None for entry in board.ranked)]
     absent = [f"`{metric}`" for metric in board.metrics if metric not in measured]
     table = score_table(board, board.ranked, notes, measured)
-    lines = legend(board, notes) + [f"Not measured here: {', '.join(absent)}."] * bool(absent)
+    lines = legend(board, notes, measured) + [f"Not measured here: {', '.join(absent)}."] * bool(absent)
     return "\n\n".join([_compared(board), table, "\n".join(f"- {line}" for line in lines)]) + "\n"
 
 

@@ -87,21 +87,21 @@ def _trained_on(record: Record) -> str:
     return words[record.card.supervision]
 
 
-def legend(board: Board, notes: Notes) -> list[str]:
-    """What the marks of the score tables mean; only those that occur."""
+def legend(board: Board, notes: Notes, metrics: Sequence[str]) -> list[str]:
+    """What the marks of the score tables by these metrics mean; only those that occur."""
     lines = ["Arrows point to the better side; **bold** is the best method of a column, ties included."]
     if any(len(entry.records) > 1 for entry in board.ranked + board.made):
         lines.append("± is the standard deviation over seeds.")
-    if any(board.below_a_floor(entry, metric) for entry in board.methods for metric in board.metrics):
+    if any(board.below_a_floor(entry, metric) for entry in board.methods for metric in metrics):
         lines.append("† does not beat every floor in this metric; a tie does not beat.")
     fooled = [
         f"`{metric}` ranks {', '.join(f'`{name}`' for name in names)} above every method"
-        for metric in board.metrics
+        for metric in metrics
         if (names := board.fooled_by(metric))
     ]
     if fooled:
         lines.append(f"gameable: {'; '.join(fooled)}.")
-    few = [metric for metric in board.metrics if not board.ranks_by(metric)]
+    few = [metric for metric in metrics if not board.ranks_by(metric)]
     if few:
         needs = ", ".join(f"`{metric}` from {board.newest.scores[metric].ranked_from:,}" for metric in few)
         lines.append(f"‡ too few images to rank by, so nothing is bold: {needs} on; here {board.newest.dataset.n_test:,}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -172,16 +173,28 @@ def test_labels_lie_beside_the_references_and_give_scores_by_class(tmp_path: Pat
     assert sum(record.shifts.values()) == 3
 
 
+def test_references_that_were_written_without_labels_are_written_anew(tmp_path: Path) -> None:
+    bench = landscape(tmp_path)
+    assert bench.material.paired
+    shutil.rmtree(bench.folder / "reference" / "labels")
+    stage = bench.folder / "reference" / "stage.json"
+    stage.write_text(json.dumps({"content_hash": json.loads(stage.read_text())["content_hash"]}))
+    again = landscape(tmp_path)
+    assert len(again.material.test) == 3
+    assert again.labels is not None
+    assert len(find_images(again.labels)) == 3
+
+
 def test_labels_are_cropped_as_the_images_are(tmp_path: Path) -> None:
     bench = landscape(tmp_path)
-    bench = replace(bench, track=replace(bench.track, size=replace(bench.track.size, test_crop_px=24)))
+    bench = replace(bench, track=replace(bench.track, size=replace(bench.track.size, test_crop_px=40)))
     record = bench.run("identity", 0)
     assert record is not None
-    assert sum(score.pixels for score in (record.by_class or {}).values()) == 3 * 24 * 24
+    assert sum(score.pixels for score in (record.by_class or {}).values()) == 3 * 40 * 40
     assert bench.labels is not None
     for name, file in find_images(bench.labels).items():
         whole = bench.material.dataset.read(name, ("labels",)).aux["labels"][0]
-        assert (read_image(file)[..., 0] == whole[20:44, 20:44]).all()
+        assert (read_image(file)[..., 0] == whole[12:52, 12:52]).all()
 
 
 def test_scores_by_class_and_shifts_are_kept_with_the_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
