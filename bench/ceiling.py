@@ -16,6 +16,8 @@ from jaxtyping import Float, Shaped
 
 from sarbench.bench.keys import key
 
+NAME = "second_look"  # as a row of a board
+ABOUT = "the target image, seen a second time: moved by half a pixel, with noise as strong as its own"
 SIGNATURE = "second-look;offset0.5px-lanczos4;noise-median;v1"  # stands beside a share: another ceiling is another share
 OFFSET_PX = 0.5  # two products on one pixel grid may be this far apart before either grid could be said to be wrong
 LANCZOS_PX = 4

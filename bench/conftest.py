@@ -13,7 +13,7 @@ import pytest
 
 from sarbench.bench.errors import ContractError
 from sarbench.bench.options import OPTIONS, Request, request
-from sarbench.bench.pipeline import Bench, board_text, describe, honeypots_of
+from sarbench.bench.pipeline import Bench, board_text, ceilings_of, describe, honeypots_of
 
 SPEED = "test_speed_"
 REQUEST = pytest.StashKey[Request]()
@@ -57,13 +57,13 @@ def pytest_collection(session: pytest.Session) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each method, track and seed."""
     wanted = set(metafunc.fixturenames)
-    if not wanted & {"honeypot", "run"}:
+    if not wanted & {"honeypot", "ceiling", "run"}:
         return
     asked = _asked(metafunc.config)
-    if "honeypot" in wanted:
-        names = honeypots_of(asked.track)
-        metafunc.parametrize("honeypot", names, ids=[f"{name}-{asked.track.slug}" for name in names])
-    else:
+    for made, of in (("honeypot", honeypots_of), ("ceiling", ceilings_of)):
+        if made in wanted:
+            metafunc.parametrize(made, of(asked.track), ids=[f"{name}-{asked.track.slug}" for name in of(asked.track)])
+    if "run" in wanted:
         runs = [(name, seed) for name in asked.methods for seed in asked.seeds]
         metafunc.parametrize("run", runs, ids=[f"{name}-{asked.track.slug}-seed{seed}" for name, seed in runs])
 

@@ -6,7 +6,7 @@ Metrics read 8- or 16-bit pixels as they stand in files, never a network's float
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -58,11 +58,16 @@ class Metric:
     rows: Callable[..., Float[np.ndarray, " B"]] | None = (
         None  # (translated[, reference]) -> one value a sample; NaN: undefined
     )
-    reads: tuple[Literal["translated", "reference", "source"], ...] = ("translated", "reference")
+    reads: tuple[Literal["translated", "reference", "source", "labels"], ...] = ("translated", "reference")
+    # keyword of `rows` -> what computes it from the same images: computed once a batch for all metrics that name it, and by
+    # `rows` itself where it is not given
+    shared: Mapping[str, Callable[..., np.ndarray]] = field(default_factory=dict)
     prepared: Prepared | None = None  # where most of the work of `rows` is a network's on each side
     features: Features | None = None  # of both sets, for `statistic`
     statistic: Callable[[Float[np.ndarray, "n D"], Float[np.ndarray, "m D"]], float] | None = None  # (translated, reference)
+    ranked: bool = True  # False: an audit or a diagnosis, which a board shows apart and never ranks by
     ranked_from: int = 1  # samples below which a board shows the value and does not rank by it
+    least_bands: int = 1  # images of fewer are left unmeasured
     assets: tuple[str, ...] = ()  # weights it needs; absent weights give "not measured", never other weights
     decimals: int = 4  # shown on a board
     undefined: str = ""  # what a NaN in `rows` means

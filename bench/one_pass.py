@@ -39,7 +39,7 @@ class Pass:
     files: Mapping[str, Sequence[Path]]  # side -> files, of one length; only sides that something reads
     headers: Sequence[Header]  # of the images, in that order
     peak: int
-    rows: Mapping[str, Metric] = field(default_factory=dict)
+    rows: Mapping[str, Metric] = field(default_factory=dict)  # whose arrays may have further axes behind the first
     features: Sequence[tuple[str, Features]] = ()  # (side, what is computed of it)
     batch_size: int = 8
     kept: Mapping[str, Kept] = field(default_factory=dict)  # by metric of `rows`: its work on the references, done before
@@ -118,13 +118,19 @@ def _chunks(asked: Pass) -> list[list[list[int]]]:
 def _chunk(asked: Pass, batches: Sequence[list[int]], advance: Callable[[int], None]) -> Arrays:
     parts: dict[str, list[np.ndarray]] = {name: [] for name in asked.names()}
     for rows, images, known in _decoded(asked, batches):
+        shared: dict[object, np.ndarray] = {}
         try:
             for name, metric in asked.rows.items():
                 if name in known:
                     parts[name].append(asked.kept[name].rows(rows, known[name], images["translated"], images["reference"]))
-                else:
-                    assert metric.rows is not None
-                    parts[name].append(metric.rows(*(images[side] for side in metric.reads)))
+                    continue
+                assert metric.rows is not None
+                sides = [images[side] for side in metric.reads]
+                for compute in metric.shared.values():
+                    if (compute, metric.reads) not in shared:
+                        shared[compute, metric.reads] = compute(*sides)
+                given = {keyword: shared[compute, metric.reads] for keyword, compute in metric.shared.items()}
+                parts[name].append(metric.rows(*sides, **given))
             for side, features in asked.features:
                 parts[feature_key(side, features)].append(features.of(images[side]))
         except ContractError as error:

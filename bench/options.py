@@ -136,10 +136,11 @@ def request(options: Mapping[str, Any], *, planned: bool = False) -> Request:
 
 def _refuse_bad_method(name: str, chosen: Track, settings: Mapping[str, str], accumulate: int) -> None:
     """Raise ContractError for what would otherwise be found when the method's turn comes, or when it is recorded."""
+    from sarbench.bench.ceiling import NAME as CEILING
     from sarbench.bench.honeypots import HONEYPOTS
     from sarbench.bench.records import config_hash, recorded_card
 
-    if name in (*HONEYPOTS, "reference"):
+    if name in (*HONEYPOTS, CEILING, "reference"):
         raise ContractError(f"a method can't be named {name!r}: the benchmark has images of that name; rename its file")
     cls = registry.load_method(name)
     presets = getattr(cls, "presets", {})

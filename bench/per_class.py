@@ -7,17 +7,19 @@ one that fills it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int64, Integer
 
 from sarbench.bench.errors import ContractError
-from sarbench.bench.metric import ImageBatch
+from sarbench.bench.metric import ImageBatch, Metric
 from sarbench.bench.metrics._pairs import check_pairs
 from sarbench.bench.metrics._structure import GAUSSIAN, similarity_map
 
 UNLABELLED = 255
+MOST_CLASSES = 255  # what 8-bit labels can tell apart, besides "not labelled"
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,54 @@ def per_class(values: Float[np.ndarray, "*shape"], labels: Integer[np.ndarray, "
     classes = labels[counted].astype(np.int64)
     sums = np.bincount(classes, weights=values[counted], minlength=n_classes)
     return Tally(sums, np.bincount(classes, minlength=n_classes))
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """What a set of images scores on the pixels of one class, pooled over the set."""
+
+    pixels: int
+    psnr: float  # dB, of the pooled error; inf for none
+    ssim: float  # the mean over the windows whose centre is of the class; NaN where none fits into its image
+
+
+def pooled(tallies: Float[np.ndarray, "n 2 2 classes"], classes: Sequence[str] = ()) -> dict[str, ClassScore]:
+    """The scores of every class that has a pixel, by its name, from the tallies of single images (`tallies_of`).
+
+    `classes`: the names of the classes 0, 1, ...; without them, a class is called by its number.
+    """
+    errors, similarities = (Tally(tallies[:, i, 0].sum(0), tallies[:, i, 1].sum(0).astype(np.int64)) for i in range(2))
+    decibels, means = psnr(errors), similarities.mean()
+    return {
+        classes[int(i)] if classes else str(i): ClassScore(int(errors.counts[i]), float(decibels[i]), float(means[i]))
+        for i in np.flatnonzero(errors.counts)
+    }
+
+
+def by_class(n_classes: int) -> Metric:
+    """What the one pass computes of an image for scores by class: `tallies_of`, in the form of a metric."""
+
+    def rows(translated: ImageBatch, reference: ImageBatch, labels: ImageBatch) -> Float[np.ndarray, "B 2 2 classes"]:
+        return tallies_of(translated, reference, labels.pixels[..., 0], n_classes)
+
+    signature = f"by_class;squared-error;gauss11s1.5;{n_classes};v1"
+    return Metric("by_class", signature, "", True, rows, ("translated", "reference", "labels"), ranked=False)
+
+
+def tallies_of(
+    translated: ImageBatch, reference: ImageBatch, labels: Integer[np.ndarray, "B H W"], n_classes: int
+) -> Float[np.ndarray, "B 2 2 classes"]:
+    """Of each image: [squared error, similarity] x [sums, counts] by class. Those of many images are pooled by addition.
+
+    Raises ContractError for unlike sides, images below the window of SSIM (11 px), and labels that are no class.
+    """
+    quantities = (squared_error(translated, reference), similarity(translated, reference))
+    tallies = np.empty((len(labels), 2, 2, n_classes))
+    for i, classes in enumerate(labels):
+        for j, values in enumerate(quantities):
+            tally = per_class(values[i], classes, n_classes)
+            tallies[i, j] = tally.sums, tally.counts
+    return tallies
 
 
 def squared_error(translated: ImageBatch, reference: ImageBatch) -> Float[np.ndarray, "B H W"]:

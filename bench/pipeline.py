@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sarbench.bench import leaderboard, ranks, registry, strip
+from sarbench.bench import board_page, ceiling, leaderboard, ranks, registry, strip
 from sarbench.bench.assets import load_state_dict
 from sarbench.bench.cost import device_name, peak_memory_bytes, translation_cost
 from sarbench.bench.errors import ContractError
@@ -32,11 +32,13 @@ from sarbench.bench.interface import Method, key
 from sarbench.bench.loader import Steps, all_pairs, refuse_smaller
 from sarbench.bench.material import Material, centre_crop, load
 from sarbench.bench.options import Request, refuse_uneven_batch
+from sarbench.bench.per_class import UNLABELLED
 from sarbench.bench.records import (
     Budget,
     Cost,
     Git,
     Record,
+    RecordedClass,
     RecordedDataset,
     Score,
     Store,
@@ -45,7 +47,8 @@ from sarbench.bench.records import (
     protocol_hash,
     recorded_card,
 )
-from sarbench.bench.score import Scores, score_folders, signature, why_unmeasured
+from sarbench.bench.score import score_folders, signature, why_unmeasured
+from sarbench.bench.scores import KEPT, Scores
 from sarbench.bench.settings import config_of, variant_of
 from sarbench.bench.storage import (
     digest,
@@ -63,7 +66,6 @@ from sarbench.bench.translate import translate_padded, translate_split
 
 HARNESS = Path(__file__).parent
 SHOWN = 4  # test images in a picture strip
-SCORES = ("stage", "ids", "columns", "sets", "signatures", "unmeasured")  # what scores.json holds
 COST = ("run_key", "steps", "images", "seconds", "seconds_per_step")  # what train.json holds
 
 
@@ -121,6 +123,13 @@ class Bench:
         return self.folder / "reference" / "target"
 
     @property
+    def labels(self) -> Path | None:
+        """The class maps of the test images, as 8-bit files; None where the dataset has none, or no pair to score by class."""
+        dataset = self.data.dataset
+        known = self.data.paired and "labels" in dataset.aux and bool(dataset.classes)
+        return self.folder / "reference" / "labels" if known else None
+
+    @property
     def protocol_hash(self) -> str:
         """Equal for records that may stand on one board."""
         return protocol_hash(self.track.terms(), self.material.identity.content_hash, self.signatures)
@@ -130,8 +139,9 @@ class Bench:
         return self.track.slug in Store(self.leaderboards).slugs()
 
     def _write_references(self, material: Material) -> None:
-        """Quantise the test images' targets and sources once; the scorer and the pictures read these files."""
-        root, stage = self.folder / "reference", {"content_hash": material.identity.content_hash}
+        """Quantise the test images' targets and sources once; the scorer and the pictures read these files, and class maps."""
+        labelled = self.labels is not None
+        root, stage = self.folder / "reference", {"content_hash": material.identity.content_hash, "labels": labelled}
         if (root / "stage.json").exists() and read_json(root / "stage.json") == stage:
             return
         shutil.rmtree(root, ignore_errors=True)
@@ -139,6 +149,11 @@ class Bench:
             self._write_reference(root / "source", sample_id, material.images.source(sample_id))
         for sample_id in material.test_targets:
             self._write_reference(root / "target", sample_id, material.images.target(sample_id))
+        for sample_id in material.test if labelled else ():
+            classes = centre_crop(material.images.parts(sample_id, ("labels",))["labels"], self.track.size.test_crop_px)
+            if classes.min() < 0 or classes.max() > UNLABELLED:
+                raise ContractError(f"{sample_id}: labels are 0 to {UNLABELLED}, got {classes.min()} to {classes.max()}")
+            write_image(root / "labels" / f"{sample_id}.png", classes.astype(np.uint8).transpose(1, 2, 0))
         write_json(root / "stage.json", stage)
 
     def _write_reference(self, folder: Path, sample_id: str, image: np.ndarray) -> None:
@@ -309,25 +324,41 @@ class Bench:
         known = read_json(report, "run_key", "seconds_per_image") if report.exists() else {}
         return known.get("seconds_per_image") if known.get("run_key") == run_key else None
 
-    # --- A honeypot ---
+    # --- Images made from the targets: honeypots and the ceiling ---
 
     def run_honeypot(self, name: str) -> Record | None:
         """Make a honeypot's images from the targets, score and record them."""
+        honeypot = HONEYPOTS[name]
+        return self._run_made(name, honeypot.about, "honeypot", HARNESS / "honeypots.py", {}, honeypot.make)
+
+    def run_ceiling(self, name: str = ceiling.NAME) -> Record | None:
+        """Make a second look at each target, score and record it: what a right answer scores."""
+        config = {"signature": ceiling.SIGNATURE}
+        return self._run_made(name, ceiling.ABOUT, "ceiling", HARNESS / "ceiling.py", config, ceiling.second_look)
+
+    def _run_made(
+        self,
+        name: str,
+        about: str,
+        role: str,
+        source: Path,
+        config: dict[str, Any],
+        make: Callable[[np.ndarray, str], np.ndarray],
+    ) -> Record | None:
+        """Make images by `make(target, sample_id)`, a function of the file `source`; score and record them."""
         if ranks.rank() != 0:
             return None
-        honeypot = HONEYPOTS[name]
-        folder = self.folder / name / "0"
-        stage = {"honeypot": digest(file_digest(HARNESS / "honeypots.py"), self.material.identity.content_hash)}
+        folder, code = self.folder / name / "0", file_digest(source)
+        stage = {role: digest(code, self.material.identity.content_hash)}
         if not ((folder / "stage.json").exists() and read_json(folder / "stage.json") == stage):
             shutil.rmtree(folder, ignore_errors=True)
             for sample_id, file in find_images(self.reference).items():
-                write_image(folder / "translated" / f"{sample_id}{file.suffix}", honeypot.make(read_image(file), sample_id))
+                write_image(folder / "translated" / f"{sample_id}{file.suffix}", make(read_image(file), sample_id))
             write_json(folder / "stage.json", stage)
-        card = {"title": name, "paper": honeypot.about, "year": None, "supervision": "none", "channels": "any"}
+        card = {"title": name, "paper": about, "year": None, "supervision": "none", "channels": "any"}
         cost = dict.fromkeys(("seconds", "seconds_per_step", "seconds_per_image", "flops_per_image"))
         cost |= {"images": 0, "steps": 0, "parameters": 0}
-        code = file_digest(HARNESS / "honeypots.py")
-        return self._record(name, card, 0, folder, role="honeypot", config={}, code=code, cost=cost)
+        return self._record(name, card, 0, folder, role=role, config=config, code=code, cost=cost)
 
     # --- Scores and the record ---
 
@@ -335,11 +366,11 @@ class Bench:
         """The scores of the images in `folder/translated`, kept beside them until an image or a metric changes."""
         translated = folder / "translated"
         unmeasured = {name: why_unmeasured(registry.load_metric(name)) for name in self.track.metrics}
-        stage = value_digest([_contents(translated), _contents(self.reference), self.signatures, unmeasured])
+        classes = {} if self.labels is None else _contents(self.labels)
+        stage = value_digest([_contents(translated), _contents(self.reference), classes, self.signatures, unmeasured, KEPT])
         kept = folder / "scores.json"
-        if kept.exists() and (known := read_json(kept, *SCORES))["stage"] == stage:
-            columns = {name: np.array([float(v) for v in column]) for name, column in known["columns"].items()}
-            return Scores(tuple(known["ids"]), columns, known["sets"], known["signatures"], known["unmeasured"])
+        if kept.exists() and read_json(kept, "stage")["stage"] == stage:
+            return Scores.from_kept(read_json(kept, *KEPT))
         scores = score_folders(
             translated,
             self.reference,
@@ -348,16 +379,10 @@ class Bench:
             paired=self.material.paired,
             progress=not self.quiet,
             cache=self.runs / "cache",
+            labels=self.labels,
+            classes=self.material.dataset.classes if self.labels else (),
         )
-        exact = {name: [repr(float(v)) for v in column] for name, column in scores.columns.items()}
-        known = {
-            "ids": scores.ids,
-            "columns": exact,
-            "sets": dict(scores.sets),
-            "signatures": scores.signatures,
-            "unmeasured": scores.unmeasured,
-        }
-        write_json(kept, {"stage": stage, **known})
+        write_json(kept, {"stage": stage, **scores.to_kept()})
         return scores
 
     def _record(
@@ -401,6 +426,8 @@ class Bench:
             ),
             budget=Budget(images=cost["images"], steps=cost["steps"], batch_size=config.get("batch_size", 0)),
             scores=self._summaries(scores),
+            by_class=_by_class(scores),
+            shifts=scores.shift_counts() or None,
             cost=Cost(
                 parameters=cost["parameters"],
                 train_seconds=cost["seconds"],
@@ -439,6 +466,7 @@ class Bench:
                 higher_is_better=metric.higher_is_better,
                 decimals=metric.decimals,
                 of_set=metric.statistic is not None,
+                ranked=metric.ranked,
                 ranked_from=metric.ranked_from,
             )
         return found
@@ -453,6 +481,24 @@ class Bench:
 def honeypots_of(track: Track) -> list[str]:
     """The honeypots of a track: none where no source has a target that they could be made from."""
     return list(HONEYPOTS) if track.protocol.paired else []
+
+
+def ceilings_of(track: Track) -> list[str]:
+    """The ceiling of a track, if it has one: it is made from targets, as the honeypots are."""
+    return [ceiling.NAME] if track.protocol.paired else []
+
+
+def _by_class(scores: Scores) -> dict[str, RecordedClass] | None:
+    """Scores by class as a record keeps them."""
+    found = {
+        name: RecordedClass(
+            pixels=score.pixels,
+            psnr=score.psnr if np.isfinite(score.psnr) else None,
+            ssim=score.ssim if np.isfinite(score.ssim) else None,
+        )
+        for name, score in scores.by_class().items()
+    }
+    return found or None
 
 
 def code_hash(name: str) -> str:
@@ -506,6 +552,8 @@ def run_all(request: Request) -> int:
     failed = []
     for name in honeypots_of(request.track):
         bench.run_honeypot(name)
+    for name in ceilings_of(request.track):
+        bench.run_ceiling(name)
     for name in request.methods:
         for seed in request.seeds:
             try:
@@ -545,4 +593,4 @@ def unmeasured(track: Track) -> list[str]:
 def board_text(bench: Bench) -> str:
     """The track's board, for a terminal."""
     page = bench.leaderboards / f"{bench.track.slug}.md"
-    return f"{leaderboard.compact(Store(bench.leaderboards).read(bench.track.slug))}\n\nboard: {page}"
+    return f"{board_page.compact(Store(bench.leaderboards).read(bench.track.slug))}\n\nboard: {page}"

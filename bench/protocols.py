@@ -18,8 +18,10 @@ Options = tuple[tuple[str, str], ...]
 
 FLIP: tuple[Augmentation, ...] = ("flip_left_right",)
 DIHEDRAL: tuple[Augmentation, ...] = ("flip_left_right", "flip_up_down", "rotate_90")
-PAIRED = ("psnr", "ssim", "scc", "lpips", "fid", "kid", "total_variation")
-UNPAIRED = ("fid", "kid", "total_variation")
+UNREFERENCED = ("dbcnn", "nima", "total_variation")  # of single images
+AUDITS = ("psnr_shift", "ssim_shift", "copy_ratio")  # never ranked by; of pairs
+PAIRED = ("psnr", "ssim", "lpips", "fid", "kid", "scc", "sam", *UNREFERENCED, *AUDITS)
+UNPAIRED = ("fid", "kid", *UNREFERENCED)
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,8 @@ def _s3oil(name: str, about: str, dataset: str, n_paired: int = 600, n_unpaired:
         "bench": Size(min(400_000, 200 * n), 256, 256, n, n_paired, 1_000),
         "paper": Size(200 * n, 256, 256, n, n_paired, 1_000),
     }
-    made = Protocol(name, about, "sar to optical", dataset, sizes, options=REPEAT)
+    metrics = ("psnr", "ssim", "lpips", "fid", *AUDITS)
+    made = Protocol(name, about, "sar to optical", dataset, sizes, options=REPEAT, metrics=metrics)
     return replace(made, **changes)
 
 
@@ -240,7 +243,7 @@ def _cdiffset(name: str, about: str, dataset: str, options: Options, crop_px: in
         dataset,
         {preset: replace(size, **test) if test else size for preset, size in sizes.items()},
         options=options,
-        metrics=(*PAIRED, "lpips_vgg"),
+        metrics=("psnr", "ssim", "lpips", "lpips_vgg", "scc", "fid", *AUDITS),  # its LPIPS is of VGG; lpips is everybody else's
         main_metric="ssim",
         augment=DIHEDRAL,
         metric_compat="cdiffset",
@@ -290,7 +293,7 @@ def _sruit(name: str, about: str, *season: tuple[str, str]) -> Protocol:
             "paper": Size(200 * 756, 256, 256),
         },
         options=(("layout", "scenes"), *season, ("split", "paper")),
-        metrics=("dbcnn", "nima", "total_variation"),
+        metrics=(*UNREFERENCED, *AUDITS),
         main_metric="total_variation",
         judges=("change_detection",),
         augment=DIHEDRAL,
@@ -329,15 +332,22 @@ def _to_cityscapes(name: str) -> dict[str, Any]:
 GTA5, SYNTHIA = _to_cityscapes("gta5"), _to_cityscapes("synthia")
 SEMST = (
     _semst("semst-1-gta5", "SemST, table 1: GTA5 to Cityscapes", "rendered to real", "gta5", 6_202, **GTA5),
-    _semst("semst-1-cityscapes", "SemST, table 1: Cityscapes, label map to photo", "labels to photo", "cityscapes", 2_975),
+    _semst(
+        "semst-1-cityscapes",
+        "SemST, table 1: Cityscapes, label map to photo",
+        "labels to photo",
+        "cityscapes",
+        2_975,
+        metrics=(*UNPAIRED, *AUDITS),
+    ),
     _semst(
         "semst-1-maps",
         "SemST, table 1: aerial photo to map",
         "photo to map",
         "maps",
         1_096,
-        metrics=("rmse", "accuracy_delta5", "accuracy_delta10", *PAIRED),
-        main_metric="ssim",
+        metrics=("rmse", "accuracy_delta5", "accuracy_delta10", *AUDITS),
+        main_metric="rmse",
         judges=(),
     ),
     _semst(

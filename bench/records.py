@@ -1,8 +1,9 @@
 """What a run leaves: the record's schema, and the store that keeps records under `leaderboards/results/`.
 
 A record is one JSON file beside one CSV with a row a test image; the record's scores are recomputed from these rows
-whenever it is read, so that a number on a board can always be traced to images. Records may come from strangers: every
-field is checked and bounded, and a file that breaks the schema is refused, never repaired.
+whenever it is read, so that a number on a board can be traced to images; scores by class are pooled over pixels, and have
+no rows. Records may come from strangers: every field is checked and bounded, and a file that breaks the schema is refused,
+never repaired.
 """
 
 from __future__ import annotations
@@ -32,11 +33,13 @@ from pydantic import (
 )
 
 from sarbench.bench.errors import ContractError
+from sarbench.bench.scores import count_shifts
 from sarbench.bench.storage import json_bytes, value_digest, write_bytes, write_together
 from sarbench.bench.summary import Summary, summarise
 from sarbench.bench.tracks import MAX_OPTION, MAX_SLUG
 
 TOLERANCE = 1e-9  # between a recorded score and the one recomputed from the rows
+SHIFT_COLUMNS = ("shift_y", "shift_x")  # px down and px to the right
 MAX_RECORD_BYTES = 1 << 20
 MAX_JSON_CHARACTERS = 50_000  # of the terms, and of the config
 REMEDY = "make each of these runs again, or delete its .json, .csv and .jpg"
@@ -64,6 +67,7 @@ Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 AtLeastOne = Annotated[int, Field(ge=1, lt=1 << 63)]
 Line = Annotated[str, Field(max_length=MAX_OPTION)]
+Shift = Annotated[str, Field(pattern=r"^-?[0-9]{1,2},-?[0-9]{1,2}$")]  # px down and px to the right
 Json = Annotated[dict[str, Any], BeforeValidator(_plain_json)]
 Options = Annotated[dict[Line, Line], Field(max_length=64)]
 
@@ -168,6 +172,7 @@ class Score(_Model):
     higher_is_better: bool
     decimals: Annotated[int, Field(ge=0, le=10)]
     of_set: bool = False  # one value for the whole set of images, without rows
+    ranked: bool = True  # False: shown apart, never ranked by
     ranked_from: AtLeastOne = 1  # images below which a board shows the value and does not rank by it
 
     @property
@@ -186,6 +191,14 @@ class Score(_Model):
         if (self.undefined or not self.n) and not self.reason.strip():
             raise ValueError("a score that is undefined or not measured needs a reason")
         return self
+
+
+class RecordedClass(_Model):
+    """One class of the ground, its pixels pooled over all test images."""
+
+    pixels: AtLeastOne
+    psnr: float | None  # dB, of the pooled error; None: infinite, since there is no error
+    ssim: float | None  # None: no window of SSIM has its centre in this class
 
 
 class Cost(_Model):
@@ -232,7 +245,7 @@ class Record(_Model):
     schema_version: Literal[1] = 1
     method: Name
     variant: Line = ""  # hyperparameters that were changed, such as "cam=false msm=single"
-    role: Literal["method", "floor", "honeypot"]
+    role: Literal["method", "floor", "honeypot", "ceiling"]
     seed: Count
     slug: Slug  # of the track: protocol[.data].preset[.budget]
     terms: Annotated[Terms, BeforeValidator(_plain_json)]
@@ -244,6 +257,8 @@ class Record(_Model):
     dataset: RecordedDataset
     budget: Budget
     scores: dict[Name, Score]
+    by_class: Annotated[dict[Line, RecordedClass], Field(max_length=255)] | None = None  # None: the data has no labels
+    shifts: dict[Shift, AtLeastOne] | None = None  # "dy,dx" -> test images that fit best there; None: not searched
     cost: Cost
     code_hash: Hash  # of the method's sources
     versions: Annotated[dict[Line, Line], Field(max_length=64)]
@@ -279,6 +294,12 @@ class Record(_Model):
         for metric, score in self.scores.items():
             if score.n not in (0, self.dataset.n_test):
                 raise ValueError(f"{metric} was scored on {score.n} of {self.dataset.n_test} images; all or none")
+        if not self.scores[self.terms.main_metric].ranked:
+            raise ValueError(f"the main metric {self.terms.main_metric!r} is not one to rank by")
+        if self.shifts is not None and sum(self.shifts.values()) != self.dataset.n_test:
+            raise ValueError(f"the shifts are of {sum(self.shifts.values())} of {self.dataset.n_test} images; all or none")
+        if self.role == "ceiling" and not isinstance(self.config.get("signature"), str):
+            raise ValueError("a ceiling needs its signature, in the config: another ceiling gives other shares")
         if (self.preset, self.dataset.name, self.dataset.options) != (
             self.terms.preset,
             self.terms.dataset,
@@ -315,9 +336,9 @@ class Store:
     def write(self, record: Record, rows: pd.DataFrame, strip: bytes | None = None) -> Path:
         """Keep a run; returns the path of its record.
 
-        `rows` has the columns id, scene (None: not known) and one a measured metric, and one row a test image; `strip`
-        is a JPEG of `strip.tiles`. The record is written last: it never stands without its rows. ContractError where
-        record and rows disagree.
+        `rows` has the columns id, scene (None: not known), one a measured metric, and shift_y and shift_x where the record
+        has shifts; and one row a test image. `strip` is a JPEG of `strip.tiles`. The record is written last: it never stands
+        without its rows. ContractError where record and rows disagree.
         """
         rows = _in_order(record, rows)
         _refuse_wrong_rows(record, rows)
@@ -390,10 +411,15 @@ def _with_rows(record: Record) -> list[str]:
     return [metric for metric in record.terms.metrics if scores[metric].n and not scores[metric].of_set]
 
 
+def _columns(record: Record) -> list[str]:
+    """The columns of the rows of a record."""
+    shifts = [] if record.shifts is None else list(SHIFT_COLUMNS)
+    return ["id", "scene", *_with_rows(record), *shifts]
+
+
 def _in_order(record: Record, rows: pd.DataFrame) -> pd.DataFrame:
     """The rows as they are written: fixed columns, sorted by id, float64."""
-    measured = _with_rows(record)
-    wanted = ["id", "scene", *measured]
+    measured, wanted = _with_rows(record), _columns(record)
     if set(rows.columns) != set(wanted):
         raise ContractError(f"the rows of {record.method} have the columns {list(rows.columns)}; expected {wanted}")
     return (
@@ -407,14 +433,19 @@ def _in_order(record: Record, rows: pd.DataFrame) -> pd.DataFrame:
 def _refuse_wrong_rows(record: Record, rows: pd.DataFrame) -> None:
     """Raise ContractError unless the record's scores follow from its rows."""
     measured = _with_rows(record)
-    if list(rows.columns) != ["id", "scene", *measured]:
-        raise ContractError(f"the rows have the columns {list(rows.columns)}; expected id, scene, {', '.join(measured)}")
+    if list(rows.columns) != _columns(record):
+        raise ContractError(f"the rows have the columns {list(rows.columns)}; expected {', '.join(_columns(record))}")
     if len(rows) != record.dataset.n_test or rows["id"].nunique() != len(rows):
         raise ContractError(f"{len(rows)} rows, {rows['id'].nunique()} different ids; expected {record.dataset.n_test}")
     for metric in measured:
         scored, found = record.scores[metric].summary, summarise(rows[metric])
         if not all(_equal(a, b) for a, b in zip(scored, found, strict=True)):
             raise ContractError(f"{metric} is recorded as {_numbers(scored)}, but its rows give {_numbers(found)}")
+    if record.shifts is not None:
+        moves = rows[list(SHIFT_COLUMNS)].to_numpy(np.float64)
+        whole = bool((np.abs(moves) < 100).all() and (moves == np.rint(moves)).all())
+        if not whole or count_shifts(moves.astype(np.int64).tolist()) != record.shifts:
+            raise ContractError("the shifts are recorded other than their rows give")
 
 
 def _equal(a: float | None, b: float | None) -> bool:

@@ -8,85 +8,24 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sarbench.bench import assets, registry
 from sarbench.bench.errors import ContractError
-from sarbench.bench.summary import Summary, of_set, summarise, why_no_value
+from sarbench.bench.scores import Scores
 
 if TYPE_CHECKING:
     import argparse
 
     import numpy as np
-    import pandas as pd
-    from jaxtyping import Float
 
     from sarbench.bench.images import Header
     from sarbench.bench.metric import Features, Metric
     from sarbench.bench.one_pass import Pass
 
 PEAKS = {"uint8": 255, "uint16": 65535}
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What `score_folders` found: one value a sample and metric, and what could not be measured."""
-
-    ids: tuple[str, ...]
-    columns: Mapping[str, Float[np.ndarray, " n"]]  # by metric of single images, in the order of `ids`; NaN: undefined
-    sets: Mapping[str, float]  # by metric of sets
-    signatures: Mapping[str, str]  # by metric, the unmeasured too
-    unmeasured: Mapping[str, str]  # by metric: why there is no column
-
-    def summary(self) -> dict[str, Summary]:
-        """The mean of every metric over the samples, or its value on the set; no undefined sample is averaged away."""
-        n = len(self.ids)
-        return {
-            name: of_set(self.sets[name], n) if name in self.sets else summarise(self.columns.get(name, ()))
-            for name in self.signatures
-        }
-
-    def reasons(self) -> dict[str, str]:
-        """Why a metric has no mean, for those that have none."""
-        told = {
-            name: self.unmeasured.get(name) or why_no_value(summary, registry.load_metric(name).undefined)
-            for name, summary in self.summary().items()
-        }
-        return {name: reason for name, reason in told.items() if reason}
-
-    def to_frame(self) -> pd.DataFrame:
-        """One row a sample: the column `id`, then one column a measured metric."""
-        import pandas as pd
-
-        return pd.DataFrame({"id": list(self.ids), **self.columns})
-
-    def to_json(self) -> dict[str, Any]:
-        """Summaries and rows as JSON values: an undefined value is null, an infinite one the string "inf" or "-inf"."""
-        reasons = self.reasons()
-        return {
-            "metrics": {
-                name: {"signature": self.signatures[name], **summary._asdict(), "reason": reasons.get(name, "")}
-                for name, summary in self.summary().items()
-            },
-            "ids": list(self.ids),
-            "rows": {name: [_json_number(value) for value in column.tolist()] for name, column in self.columns.items()},
-        }
-
-    def table(self) -> str:
-        """The summaries as text: metric and direction, mean, standard deviation, n, signature; then what is missing."""
-        from tabulate import tabulate
-
-        rows = []
-        for name, summary in self.summary().items():
-            metric = registry.load_metric(name)
-            mean, std = ("-" if value is None else f"{value:.{metric.decimals}f}" for value in (summary.value, summary.std))
-            title = f"{name} {'↑' if metric.higher_is_better else '↓'}"
-            rows.append([f"{title} {metric.unit}".rstrip(), mean, std, summary.n, self.signatures[name]])
-        align = ("left", "right", "right", "right", "left")
-        text = tabulate(rows, headers=["metric", "mean", "std", "n", "signature"], colalign=align, disable_numparse=True)
-        return "\n".join([text, *(f"{name}: {reason}" for name, reason in self.reasons().items())])
 
 
 def score_folders(
@@ -101,15 +40,18 @@ def score_folders(
     progress: bool = True,
     cache: Path | None = None,
     shared: bool = False,
+    labels: Path | None = None,
+    classes: Sequence[str] = (),
 ) -> Scores:
     """Score the images of a folder against those of the same relative path without suffix in another.
 
     `reference` and `source` may be None where no chosen metric reads them; `paired=False`: the references are a set of its
     own, of other names and any number, for metrics of sets alone. `ids` chooses samples and their order; None: all, sorted.
     Images may be of several sizes; all must have the channels and the depth, 8 or 16 bits, of each other. Every image is
-    decoded once, and every network sees it once; values do not depend on `batch_size`. With `cache`, what networks
-    say of the references is kept there by content, and a killed call goes on where it was; with `shared`, all processes of
-    `torchrun` make this call and share the work.
+    decoded once, and every network sees it once; values do not depend on `batch_size`. With `cache`, what networks say of
+    the references is kept there by content, and a killed call goes on where it was; with `shared`, all processes of `torchrun`
+    make this call and share the work. `labels`: a folder of class maps, 8-bit images of one band, 255 for not labelled, for
+    scores by class; `classes`: what 0, 1, ... are called, and that there are no others.
     Raises ContractError naming all files at once that have no partner, or do not fit their partner or the rest. A metric
     whose weights are absent is left unmeasured, with the reason.
     """
@@ -117,14 +59,16 @@ def score_folders(
     from sarbench.bench.progress import Progress
 
     chosen = {name: registry.load_metric(name) for name in metrics}
-    _refuse_bad_request(chosen, reference, source, paired, batch_size)
-    given = {"translated": translated, "reference": reference, "source": source}
+    _refuse_bad_request(chosen, reference, source, paired, batch_size, labels)
+    given = {"translated": translated, "reference": reference, "source": source, "labels": labels}
     folders = {side: folder for side, folder in given.items() if folder is not None and (paired or side != "reference")}
     names, files = _match(folders, ids)
-    headers = _read_headers(files)
+    headers = _read_headers({side: paths for side, paths in files.items() if side != "labels"})
+    if labels is not None:
+        _refuse_bad_labels(files, headers["translated"])
     first = headers["translated"][0]
     peak = PEAKS[first.dtype]
-    unmeasured = {name: reason for name, metric in chosen.items() if (reason := why_unmeasured(metric))}
+    unmeasured = {name: reason for name, metric in chosen.items() if (reason := why_unmeasured(metric, first.channels))}
     measured = {name: metric for name, metric in chosen.items() if name not in unmeasured}
     rows = {name: metric for name, metric in measured.items() if metric.rows is not None}
     networks = {m.features.name: m.features for m in measured.values() if m.features is not None}
@@ -142,13 +86,15 @@ def score_folders(
     known = {name: _kept_features(cache, features, contents) for name, features in networks.items()}
     new = {name: features for name, features in networks.items() if known[name] is None}
 
-    read = {side for metric in rows.values() for side in metric.reads} | ({"translated"} if networks else set())
+    beside = _computed_beside(rows, labels, classes)
+    read = {side for metric in (*rows.values(), *beside.values()) for side in metric.reads}
+    read |= {"translated"} if networks else set()
     both = [("translated", features) for features in networks.values()]
     if paired and new:
         read.add("reference")
         both += [("reference", features) for features in new.values()]
     work = one_pass.Pass(
-        {side: files[side] for side in files if side in read}, headers["translated"], peak, rows, both, batch_size
+        {side: files[side] for side in files if side in read}, headers["translated"], peak, {**rows, **beside}, both, batch_size
     )
     apart = None
     if not paired and new:
@@ -161,7 +107,7 @@ def score_folders(
             kept = {name: stack.enter_context(Kept(metric, cache / "prepared", contents)) for name, metric in preparing.items()}
             work = replace(work, kept=kept)
         bar = stack.enter_context(Progress("score", total, unit="images", quiet=not (progress and measured)))
-        arrays = _run(work, cache, [*rows.values()], shared, bar.advance) if read else {}
+        arrays = _run(work, cache, [*rows.values(), *beside.values()], shared, bar.advance) if read else {}
         if apart is not None:
             arrays |= _run(apart, cache, [], shared, bar.advance)
     for name, features in new.items():
@@ -176,7 +122,23 @@ def score_folders(
         unmeasured[name] = f"not measured: {measured[name].undefined or 'undefined on these images'}"
     sets = {name: value for name, value in values_of_sets.items() if name not in unmeasured}
     signatures = {name: signature(metric, first.channels, peak) for name, metric in chosen.items()}
-    return Scores(tuple(names), {name: arrays[name] for name in rows}, sets, signatures, unmeasured)
+    columns = {name: arrays[name] for name in rows}
+    tallies, shifts = arrays.get("by class"), arrays.get("shift")
+    return Scores(tuple(names), columns, sets, signatures, unmeasured, tallies, tuple(classes), shifts)
+
+
+def _computed_beside(rows: Mapping[str, Metric], labels: Path | None, classes: Sequence[str]) -> dict[str, Metric]:
+    """What the pass computes beside the metrics: tallies by class where there are labels, shifts where they are searched."""
+    beside = {}
+    if labels is not None:
+        from sarbench.bench.per_class import MOST_CLASSES, by_class
+
+        beside["by class"] = by_class(len(classes) or MOST_CLASSES)
+    if "psnr_shift" in rows:
+        from sarbench.bench.metrics._shifts import SHIFT
+
+        beside["shift"] = SHIFT
+    return beside
 
 
 def _run(
@@ -261,7 +223,12 @@ def _keep_features(cache: Path | None, features: Features, contents: Sequence[st
 
 
 def _refuse_bad_request(
-    chosen: Mapping[str, Metric], reference: Path | None, source: Path | None, paired: bool, batch_size: int
+    chosen: Mapping[str, Metric],
+    reference: Path | None,
+    source: Path | None,
+    paired: bool,
+    batch_size: int,
+    labels: Path | None,
 ) -> None:
     if not chosen:
         raise ContractError(f"no metric chosen; choose from: {', '.join(registry.names('metrics'))}")
@@ -276,10 +243,14 @@ def _refuse_bad_request(
     of_source = [name for name, metric in chosen.items() if "source" in metric.reads]
     if source is None and of_source:
         raise ContractError(f"{', '.join(of_source)} need the folder of source images; give it by --source, or leave them out")
+    if labels is not None and (reference is None or not paired):
+        raise ContractError("scores by class compare an image with its own reference; give that folder, or leave --labels out")
 
 
-def why_unmeasured(metric: Metric) -> str:
-    """Why a metric can't be measured on this machine; empty where it can."""
+def why_unmeasured(metric: Metric, channels: int | None = None) -> str:
+    """Why a metric can't be measured on this machine, or on images of so many bands; empty where it can."""
+    if channels is not None and channels < metric.least_bands:
+        return f"not measured: it needs images of {metric.least_bands} bands or more, these have {channels}"
     missing = []
     for name in dict.fromkeys((*metric.assets, *(metric.features.assets if metric.features else ()))):
         try:
@@ -352,14 +323,28 @@ def _read_headers(files: Mapping[str, list[Path]]) -> dict[str, list[Header]]:
     return headers
 
 
+def _refuse_bad_labels(files: Mapping[str, list[Path]], images: Sequence[Header]) -> None:
+    """One ContractError for all class maps that are not 8-bit images of one band, of the size of their image."""
+    from sarbench.bench.images import read_header
+
+    bad: list[str] = []
+    for path, image_path, image in zip(files["labels"], files["translated"], images, strict=True):
+        try:
+            header = read_header(path)
+        except ContractError as error:
+            bad.append(str(error))
+            continue
+        if (header.channels, header.dtype) != (1, "uint8"):
+            bad.append(f"{path} is {_words(header)}")
+        elif (header.height, header.width) != (image.height, image.width):
+            bad.append(f"{path} is {_words(header)} but {image_path} is {_words(image)}")
+    if bad:
+        remedy = "labels are 8-bit images of one band (a palette counts as three) and of the size of their image"
+        raise ContractError("\n".join([f"{len(bad)} class maps can't be used; {remedy}:", *bad]))
+
+
 def _words(header: Header) -> str:
     return f"{header.height}x{header.width}x{header.channels} {header.dtype}"
-
-
-def _json_number(value: float) -> float | str | None:
-    if value != value:
-        return None
-    return str(value) if value in (float("inf"), float("-inf")) else value
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -373,6 +358,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of the true images, of the same names; without it only metrics of single images are taken",
     )
     parser.add_argument("--source", metavar="FOLDER", type=Path, help="the source images, for metrics that read them")
+    parser.add_argument(
+        "--labels", metavar="FOLDER", type=Path, help="class maps (8 bits, one band, 255: not labelled), for scores by class"
+    )
     parser.add_argument("--unpaired", action="store_true", help="the references are a set of its own: only metrics of sets")
     parser.add_argument(
         "--cache", metavar="FOLDER", type=Path, help="keep features of the references, and the work of a call that is killed"
@@ -392,6 +380,7 @@ def command(args: argparse.Namespace) -> int:
         paired=not args.unpaired,
         cache=args.cache,
         shared="WORLD_SIZE" in os.environ,
+        labels=args.labels,
     )
     print(json.dumps(scores.to_json(), indent=1, allow_nan=False) if args.json else scores.table())
     measured = scores.columns or scores.sets

@@ -29,13 +29,21 @@ def test_honeypot(bench: Bench, honeypot: str, shown: Shown) -> None:
     assert record.role == "honeypot"
 
 
+def test_ceiling(bench: Bench, ceiling: str, shown: Shown) -> None:
+    """Score a second look at the targets: what shares of what can be reached are measured by."""
+    with shown():
+        record = bench.run_ceiling(ceiling)
+    leaderboard.write_pages(bench.leaderboards)
+    assert record.role == "ceiling"
+
+
 def test_method(bench: Bench, run: tuple[str, int], shown: Shown) -> None:
     """Train, translate, score and record; the board holds the run when the test ends."""
     name, seed = run
     with shown():
         record = bench.run(name, seed)
     leaderboard.write_pages(bench.leaderboards)
-    measured = [score for score in record.scores.values() if score.n]
+    measured = [score for score in record.scores.values() if score.n and score.ranked]
     assert measured, "no metric could be measured"
     assert all(score.undefined == 0 for score in measured), "a metric is undefined for some images"
 

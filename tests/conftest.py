@@ -1,6 +1,6 @@
 """A realistic record as a run of a small protocol would leave it, and fakes of the official dataset layouts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +21,7 @@ from sarbench.bench.records import (
     config_hash,
     protocol_hash,
 )
+from sarbench.bench.scores import count_shifts
 from sarbench.bench.summary import summarise
 
 N_TEST = 4
@@ -30,7 +31,12 @@ METRICS: dict[str, dict[str, Any]] = {
     "ssim": {"signature": "ssim;gauss11s1.5;v1", "unit": "", "higher_is_better": True, "decimals": 4},
     "lpips": {"signature": "lpips;alex;v1", "unit": "", "higher_is_better": False, "decimals": 4},
 }
-VALUES = {"psnr": 20.0, "ssim": 0.5, "lpips": 0.4}
+AUDITS: dict[str, dict[str, Any]] = {
+    "psnr_shift": {**METRICS["psnr"], "signature": "psnr_shift;v1", "ranked": False},
+    "ssim_shift": {**METRICS["ssim"], "signature": "ssim_shift;v1", "ranked": False},
+    "copy_ratio": {**METRICS["ssim"], "signature": "copy_ratio;v1", "ranked": False},
+}
+VALUES = {"psnr": 20.0, "ssim": 0.5, "lpips": 0.4, "psnr_shift": 21.0, "ssim_shift": 0.52, "copy_ratio": 1.5}
 TERMS = {
     "name": "synthetic",
     "task": "sar to optical",
@@ -61,13 +67,19 @@ def _run(
     card: Mapping[str, Any] = {},
     cost: Mapping[str, Any] = {},
     config: Mapping[str, Any] = {"learning_rate": 2e-4, "betas": (0.5, 0.999)},
+    audited: bool = False,
+    moves: Sequence[tuple[int, int]] | None = None,
     **changes: Any,
 ) -> Run:
-    """A run whose metrics have the row values given: a number for all images, one an image, or a str: not measured, why."""
-    full_terms = {**TERMS, **terms}
+    """A run whose metrics have the row values given: a number for all images, one an image, or a str: not measured, why.
+
+    `audited`: with the metrics that do not rank; `moves`: (dy, dx) at which each image fits best.
+    """
+    metrics = {**METRICS, **(AUDITS if audited else {})}
+    full_terms = {**TERMS, "metrics": tuple(metrics), **terms}
     rows = pd.DataFrame({"id": IDS, "scene": [name.partition("/")[0] for name in IDS]})
     scores = {}
-    for metric, facts in METRICS.items():
+    for metric, facts in metrics.items():
         given = values.get(metric, VALUES[metric])
         if isinstance(given, str):
             scores[metric] = Score(value=None, std=None, n=0, undefined=0, infinite=0, reason=given, **facts)
@@ -75,6 +87,9 @@ def _run(
             rows[metric] = np.broadcast_to(np.asarray(given, np.float64), N_TEST)
             found = summarise(rows[metric].to_numpy())
             scores[metric] = Score(**found._asdict(), reason="a flat image" if found.undefined else "", **facts)
+    if moves is not None:
+        rows[["shift_y", "shift_x"]] = moves
+        changes["shifts"] = count_shifts([list(move) for move in moves])
     dataset = RecordedDataset(
         name="synthetic",
         title="A procedural landscape",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sarbench.bench import ablate, cli, leaderboard, options, registry
+from sarbench.bench import ablate, board_page, cli, options, registry
 from sarbench.bench.errors import ContractError
 
 TABLES = {"2": {"": {}, "CAM": {"msm": "off"}, "MSM": {"cam": "false"}}}
@@ -51,7 +51,7 @@ def test_a_board_shows_rows_beside_the_published_ones(make_run, monkeypatch: pyt
         make_run("s3oil", values={"ssim": 0.31}).record,
         make_run("s3oil", values={"ssim": 0.21}, variant="msm=off", config={"msm": "off"}).record,
     ]
-    page = leaderboard.render("synthetic.tiny", records, published=published)  # type: ignore[arg-type]
+    page = board_page.render("synthetic.tiny", records, published=published)  # type: ignore[arg-type]
     section = page.partition("## Ablation: table 2 of `s3oil`")[2].partition("\n## ")[0]
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith("|")]
     head = lines[0]
@@ -60,7 +60,7 @@ def test_a_board_shows_rows_beside_the_published_ones(make_run, monkeypatch: pyt
     assert cells["CAM"]["ssim, published"] == "0.1778"
     assert cells["the full method"]["ssim, published"] == "0.1862"
     assert "psnr, published" not in head
-    assert "Ablation" not in leaderboard.render("synthetic.tiny", records[:1], published=published)  # type: ignore[arg-type]
+    assert "Ablation" not in board_page.render("synthetic.tiny", records[:1], published=published)  # type: ignore[arg-type]
 
 
 def test_it_takes_the_options_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:

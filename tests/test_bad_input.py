@@ -500,6 +500,12 @@ def a_plugin_named_as_a_honeypot(root: Path) -> list[str]:
     return [*RUN, "--plugin", "oracle_blur.py", "--method", "oracle_blur"]
 
 
+@bad("a method can't be named 'second_look': the benchmark has images of that name; rename its file")
+def a_plugin_named_as_the_ceiling(root: Path) -> list[str]:
+    shutil.copy("small.py", "second_look.py")
+    return [*RUN, "--plugin", "second_look.py", "--method", "second_look"]
+
+
 @bad(r"new\.py: Small has no card; write `card = Card\(\.\.\.\)`")
 def a_plugin_without_a_card(root: Path) -> list[str]:
     return new_method("    card = Card(", "    cards = Card(")

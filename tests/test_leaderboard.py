@@ -9,14 +9,13 @@ import sys
 import numpy as np
 import pytest
 
+from sarbench.bench.board_page import compact, render
 from sarbench.bench.errors import ContractError
 from sarbench.bench.leaderboard import (
     add_arguments,
     check_pages,
     command,
-    compact,
     fill_between_markers,
-    render,
     write_pages,
 )
 from sarbench.bench.records import Store

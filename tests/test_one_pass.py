@@ -197,3 +197,33 @@ def test_a_set_too_small_for_a_number_is_not_measured_and_says_why(tmp_path: Pat
     scores = score_folders(a, a, ["distance"], progress=False)
     assert scores.summary()["distance"].value is None
     assert scores.unmeasured == {"distance": "not measured: fewer than two images"}
+
+
+def test_what_metrics_share_is_computed_once_a_batch_and_given_to_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[int] = []
+
+    def total(translated: ImageBatch) -> np.ndarray:
+        computed.append(len(translated))
+        return translated.pixels.sum((1, 2, 3), dtype=np.float64)
+
+    def made(name: str, factor: float) -> Metric:
+        rows = lambda translated, total=None: factor * total  # noqa: E731 - it fails where nothing is given
+        return Metric(name, f"{name};v1", "", True, rows, ("translated",), shared={"total": total})
+
+    metrics = {"one": made("one", 1.0), "two": made("two", 2.0)}
+    monkeypatch.setattr(registry, "load_metric", metrics.__getitem__)
+    columns = score_folders(folder(tmp_path / "a", 5), None, ["one", "two"], progress=False, batch_size=2).columns
+    assert computed == [2, 2, 1]
+    np.testing.assert_array_equal(2 * columns["one"], columns["two"])
+    assert len(set(columns["one"].tolist())) == 5
+
+
+def test_rows_may_have_further_axes_and_are_kept_as_they_are(tmp_path: Path) -> None:
+    rows: Callable[..., np.ndarray] = lambda translated: translated.pixels[:, :2, 0, :].astype(np.float64)  # noqa: E731
+    files = sorted(folder(tmp_path / "a", 5).iterdir())
+    grid = Metric("grid", "grid;v1", "", True, rows, ("translated",))
+    asked = Pass({"translated": files}, [read_header(file) for file in files], 255, {"grid": grid}, batch_size=2)
+    first = one_pass.run(asked, tmp_path / "work")["grid"]
+    assert first.shape == (5, 2, 3)
+    np.testing.assert_array_equal(one_pass.run(asked, tmp_path / "work")["grid"], first)  # read back
+    np.testing.assert_array_equal(one_pass.run(asked)["grid"], first)

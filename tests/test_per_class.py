@@ -105,3 +105,48 @@ def test_unlike_images_are_refused():
     for quantity in (squared_error, similarity):
         with pytest.raises(ContractError, match="by class compares images of one shape"):
             quantity(images(0), images(1, (3, 30, 40, 1)))
+
+
+def test_the_tallies_of_images_are_pooled_to_the_scores_of_the_set():
+    x, y, classes = images(0), images(1), labels(classes=3)
+    classes[classes == 1] = 255
+    tallies = per_class.tallies_of(x, y, classes, 4)
+    assert tallies.shape == (3, 2, 2, 4)
+    found = per_class.pooled(tallies, ("sea", "ice", "land", "sand"))
+    assert list(found) == ["sea", "land"]
+    for name, index in (("sea", 0), ("land", 2)):
+        errors = per_class.per_class(squared_error(x, y), classes, 4)
+        structure = per_class.per_class(similarity(x, y), classes, 4)
+        assert found[name].pixels == (classes == index).sum()
+        np.testing.assert_allclose(found[name].psnr, per_class.psnr(errors)[index], rtol=1e-12)
+        np.testing.assert_allclose(found[name].ssim, structure.mean()[index], rtol=1e-12)
+    assert list(per_class.pooled(tallies)) == ["0", "2"]
+
+
+def test_tallies_of_parts_are_pooled_by_addition():
+    x, y, classes = images(0), images(1), labels()
+    whole = per_class.tallies_of(x, y, classes, 4)
+    parts = [
+        per_class.tallies_of(ImageBatch(x.pixels[i : i + 1]), ImageBatch(y.pixels[i : i + 1]), classes[i : i + 1], 4)
+        for i in range(3)
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    np.testing.assert_allclose(per_class.pooled(sum(parts))["1"].psnr, per_class.pooled(whole)["1"].psnr, rtol=1e-12)
+
+
+def test_a_class_at_the_border_alone_has_an_error_and_no_similarity():
+    classes = np.ones((1, 30, 40), np.uint8)
+    classes[:, 0] = 0
+    border = per_class.pooled(per_class.tallies_of(images(0, (1, 30, 40, 3)), images(1, (1, 30, 40, 3)), classes, 2))["0"]
+    assert border.pixels == 40
+    assert np.isfinite(border.psnr)
+    assert np.isnan(border.ssim)
+
+
+def test_in_the_pass_the_labels_are_an_image_of_one_band():
+    x, y, classes = images(0), images(1), labels().astype(np.uint8)
+    metric = per_class.by_class(4)
+    assert metric.reads == ("translated", "reference", "labels")
+    given = metric.rows(x, y, ImageBatch(classes[..., None]))
+    np.testing.assert_array_equal(given, per_class.tallies_of(x, y, classes, 4))
+    assert metric.signature != per_class.by_class(5).signature

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import numpy as np
 import pytest
 
 from sarbench.bench import cli, pipeline
+from sarbench.bench.ceiling import SIGNATURE, second_look
 from sarbench.bench.images import find_images, read_image
 from sarbench.bench.pipeline import Bench
 from sarbench.bench.records import Store
@@ -123,6 +126,109 @@ def test_honeypots_are_made_from_the_targets(tmp_path: Path) -> None:
     assert list(made) == list(target)
     for name in made:
         assert abs(read_image(made[name]).mean() - read_image(target[name]).mean()) < 2
+
+
+def test_the_ceiling_is_a_second_look_at_the_targets(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path)
+    record = bench.run_ceiling()
+    assert record is not None
+    assert (record.role, record.config) == ("ceiling", {"signature": SIGNATURE})
+    made, target = (find_images(folder) for folder in (bench.folder / "second_look/0/translated", bench.reference))
+    assert list(made) == list(target)
+    for name in made:
+        assert (read_image(made[name]) == second_look(read_image(target[name]), name)).all()
+
+
+def test_a_track_of_unpaired_domains_has_neither_honeypots_nor_a_ceiling() -> None:
+    paired, unpaired = track("synthetic", "tiny"), track("synthetic-render", "tiny")
+    assert pipeline.ceilings_of(paired) == ["second_look"]
+    assert pipeline.honeypots_of(unpaired) == pipeline.ceilings_of(unpaired) == []
+
+
+def landscape(root: Path, name: str = "synthetic", **options: str) -> Bench:
+    small = {"size_px": "64", "n_train": "4", "n_test": "3"}
+    return Bench(
+        track(name, "tiny", budget=8, options={**small, **options}), Hardware(), root / "runs", root / "boards", quiet=True
+    )
+
+
+def test_labels_lie_beside_the_references_and_give_scores_by_class(tmp_path: Path) -> None:
+    bench = landscape(tmp_path)
+    record = bench.run("identity", 0)
+    assert record is not None
+    dataset, labels = bench.material.dataset, bench.labels
+    assert labels is not None
+    assert list(find_images(labels)) == list(bench.material.test)
+    for name, file in find_images(labels).items():
+        assert (read_image(file)[..., 0] == dataset.read(name, ("labels",)).aux["labels"][0]).all()
+    by_class = record.by_class
+    assert by_class is not None
+    assert set(by_class) <= set(dataset.classes)
+    assert sum(score.pixels for score in by_class.values()) == 3 * 64 * 64
+    pooled = sum(score.pixels * 10 ** (-(score.psnr or np.inf) / 10) for score in by_class.values()) / (3 * 64 * 64)
+    images = [find_images(folder) for folder in (bench.folder / "identity/0/translated", bench.reference)]
+    errors = [(read_image(file) / 255.0 - read_image(images[1][name]) / 255.0) ** 2 for name, file in images[0].items()]
+    assert pooled == pytest.approx(np.mean(errors), rel=1e-9)
+    assert record.shifts is not None
+    assert sum(record.shifts.values()) == 3
+
+
+def test_references_that_were_written_without_labels_are_written_anew(tmp_path: Path) -> None:
+    bench = landscape(tmp_path)
+    assert bench.material.paired
+    shutil.rmtree(bench.folder / "reference" / "labels")
+    stage = bench.folder / "reference" / "stage.json"
+    stage.write_text(json.dumps({"content_hash": json.loads(stage.read_text())["content_hash"]}))
+    again = landscape(tmp_path)
+    assert len(again.material.test) == 3
+    assert again.labels is not None
+    assert len(find_images(again.labels)) == 3
+
+
+def test_labels_are_cropped_as_the_images_are(tmp_path: Path) -> None:
+    bench = landscape(tmp_path)
+    bench = replace(bench, track=replace(bench.track, size=replace(bench.track.size, test_crop_px=40)))
+    record = bench.run("identity", 0)
+    assert record is not None
+    assert sum(score.pixels for score in (record.by_class or {}).values()) == 3 * 40 * 40
+    assert bench.labels is not None
+    for name, file in find_images(bench.labels).items():
+        whole = bench.material.dataset.read(name, ("labels",)).aux["labels"][0]
+        assert (read_image(file)[..., 0] == whole[12:52, 12:52]).all()
+
+
+def test_scores_by_class_and_shifts_are_kept_with_the_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = landscape(tmp_path).run("identity", 0)
+    monkeypatch.setattr(pipeline, "score_folders", lambda *args, **kwargs: pytest.fail("scored again"))
+    second = landscape(tmp_path).run("identity", 0)
+    assert first is not None
+    assert second is not None
+    assert first.by_class
+    assert (first.by_class, first.shifts) == (second.by_class, second.shifts)
+
+
+def test_data_without_labels_has_no_scores_by_class(tmp_path: Path) -> None:
+    record = bench_of(tmp_path).run("mean_color", 0)
+    assert record is not None
+    assert record.by_class is None
+    assert not (tmp_path / "runs/pairs.blobs.tiny.24/reference/labels").exists()
+
+
+def test_an_unpaired_track_has_no_labels_and_no_shifts(tmp_path: Path) -> None:
+    bench = landscape(tmp_path, "synthetic-render")
+    record = bench.run("identity", 0)
+    assert record is not None
+    assert bench.labels is record.by_class is record.shifts is None
+
+
+def test_grey_targets_leave_the_spectral_angle_unmeasured(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "blobs")
+    for file in (tmp_path / "blobs").glob("*/opt/*.png"):
+        cv2.imwrite(str(file), cv2.imread(str(file))[..., 0])
+    record = bench_of(tmp_path).run("mean_color", 0)
+    assert record is not None
+    assert record.scores["sam"].reason == "not measured: it needs images of 2 bands or more, these have 1"
+    assert record.scores["psnr"].n == 5
 
 
 def test_a_trained_run_translates_a_folder_as_the_benchmark_did(tmp_path: Path) -> None:

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from sarbench.bench import registry
 from sarbench.bench.errors import ContractError
-from sarbench.bench.protocols import PROTOCOLS
+from sarbench.bench.protocols import AUDITS, PROTOCOLS
+from sarbench.bench.published import read
 from sarbench.bench.storage import value_digest
 from sarbench.bench.tracks import track
+
+PUBLISHED = Path(__file__).parent.parent / "leaderboards" / "published"
 
 
 def terms(*args: object, **kwargs: object) -> str:
@@ -46,6 +50,31 @@ def test_every_protocol_has_every_preset_and_ranks_by_a_metric_it_takes(name: st
     assert protocol.main_metric in protocol.metrics
     budgets = [protocol.sizes[preset].budget_images for preset in ("tiny", "bench", "paper")]
     assert budgets == sorted(budgets)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_protocol_of_pairs_audits_them_and_one_of_unpaired_domains_reads_no_reference(name: str) -> None:
+    protocol = PROTOCOLS[name]
+    if protocol.metrics == ("matching",):
+        return
+    metrics = {name: registry.load_metric(name) for name in protocol.metrics}
+    assert {name for name, metric in metrics.items() if not metric.ranked} == (set(AUDITS) if protocol.paired else set())
+    assert metrics[protocol.main_metric].ranked
+    if not protocol.paired:
+        assert all(metric.statistic or metric.reads == ("translated",) for metric in metrics.values())
+
+
+PAPERS = {"s3oil-1": ("s3oil", "1"), "cdiffset-1": ("cdiffset", "1"), "sruit-3": ("sruit", "3"), "semst-1-maps": ("semst", "1")}
+
+
+@pytest.mark.parametrize("start", PAPERS)
+def test_a_papers_protocol_has_the_metrics_of_its_table_and_the_audits(start: str) -> None:
+    rows = [row for row in read(PUBLISHED) if (row.paper, row.table) == PAPERS[start]]
+    for protocol in (p for name, p in PROTOCOLS.items() if name.startswith(start)):
+        printed = {row.metric for row in rows if row.dataset == protocol.dataset} & set(registry.names("metrics"))
+        assert printed
+        also = {"lpips_vgg"} if start == "cdiffset-1" else set()  # the network of its LPIPS, whose metric has its own name
+        assert set(protocol.metrics) - set(AUDITS) == printed | also
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sarbench.bench import protocols
 from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import Card
-from sarbench.bench.records import Record, RecordedCard, Store, Terms, protocol_hash
+from sarbench.bench.records import Record, RecordedCard, RecordedClass, Store, Terms, protocol_hash
 from sarbench.bench.summary import summarise
 from sarbench.bench.tracks import track
 
@@ -148,6 +148,52 @@ def test_scores_are_those_of_the_protocol_and_cover_all_images_or_none(make_run)
         Record.model_validate_json(_changed(record, scores={**scores, "psnr": {**scores["psnr"], "n": 3}}))
 
 
+def test_a_ceiling_names_its_signature(make_run):
+    assert make_run("second_look", "ceiling", config={"signature": "second-look;v1"}).record.role == "ceiling"
+    for config in ({}, {"signature": 1}):
+        with pytest.raises(ValidationError, match="a ceiling needs its signature"):
+            make_run("second_look", "ceiling", config=config)
+
+
+def test_the_main_metric_is_one_that_ranks(make_run):
+    with pytest.raises(ValidationError, match="'copy_ratio' is not one to rank by"):
+        make_run(audited=True, terms={"main_metric": "copy_ratio"})
+
+
+def test_scores_by_class_are_bounded_and_of_classes_that_have_pixels(make_run):
+    known = RecordedClass(pixels=3, psnr=None, ssim=0.5)
+    assert make_run(by_class={"sea": known}).record.by_class == {"sea": known}
+    for wrong in ({"pixels": 0, "psnr": 1.0, "ssim": 0.5}, {"pixels": 3, "psnr": math.inf, "ssim": 0.5}, {"pixels": 3}):
+        with pytest.raises(ValidationError, match="by_class"):
+            make_run(by_class={"sea": wrong})
+    with pytest.raises(ValidationError, match="by_class"):
+        make_run(by_class={f"class {i}": known for i in range(256)})
+
+
+def test_shifts_are_of_all_images_or_none(make_run):
+    with pytest.raises(ValidationError, match="the shifts are of 3 of 4 images"):
+        make_run(shifts={"0,0": 3})
+    for name in ("0", "0,0,0", "a,b", "0.5,0", "100,0"):
+        with pytest.raises(ValidationError, match="shifts"):
+            make_run(shifts={name: 4})
+
+
+def test_a_record_of_before_these_fields_is_still_read(make_run, tmp_path):
+    run, store = make_run(), Store(tmp_path)
+    path = store.write(run.record, run.rows)
+
+    def as_it_was(value):
+        for name in ("by_class", "shifts"):
+            del value[name]
+        for score in value["scores"].values():
+            del score["ranked"]
+
+    _edit(path, as_it_was)
+    (loaded,) = store.read("synthetic.tiny")
+    assert loaded.record.scores == run.record.scores
+    assert loaded.record.by_class is loaded.record.shifts is None
+
+
 # --- Summaries ---
 
 
@@ -224,6 +270,18 @@ def test_rows_that_do_not_give_the_scores_are_refused_before_anything_is_written
         with pytest.raises(ContractError, match=fault):
             store.write(run.record, rows)
     assert not list(tmp_path.rglob("*"))
+
+
+def test_shifts_that_do_not_follow_from_the_rows_are_refused(make_run, tmp_path):
+    run, store = make_run(moves=[(0, 0), (0, 0), (-1, 2), (0, 0)]), Store(tmp_path)
+    path = store.write(run.record, run.rows)
+    assert path.with_suffix(".csv").read_text().splitlines()[0].endswith(",shift_y,shift_x")
+    assert store.read("synthetic.tiny")[0].record.shifts == {"-1,2": 1, "0,0": 3}
+    for rows in (run.rows.assign(shift_y=0), run.rows.assign(shift_x=[0, 0.5, 2, 0]), run.rows.assign(shift_x=math.nan)):
+        with pytest.raises(ContractError, match="the shifts are recorded other than their rows give"):
+            store.write(run.record, rows)
+    with pytest.raises(ContractError, match="expected"):
+        store.write(run.record, run.rows.drop(columns="shift_x"))
 
 
 def test_rounding_below_the_tolerance_is_accepted(make_run, tmp_path):

@@ -1,7 +1,6 @@
 import argparse
 import ast
 import json
-import math
 import subprocess
 import sys
 import threading
@@ -18,7 +17,7 @@ from sarbench.bench import assets, one_pass, registry, score
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import read_header, read_image, write_image
 from sarbench.bench.metric import ImageBatch, Metric
-from sarbench.bench.score import Scores, score_folders
+from sarbench.bench.score import score_folders
 from sarbench.bench.summary import Summary
 
 CLASSIC = ("psnr", "ssim", "scc", "total_variation")
@@ -214,24 +213,6 @@ def test_absent_weights_leave_a_metric_unmeasured_and_the_others_measured(folder
     assert "sarbench fetch alexnet" in scores.table()
 
 
-def test_a_mean_is_the_mean_of_the_rows():
-    scores = Scores(("a", "b", "c"), {"psnr": np.array([20.0, 22, 27])}, {}, {"psnr": "s"}, {})
-    summary = scores.summary()["psnr"]
-    assert (summary.value, summary.n, scores.reasons()) == (23, 3, {})
-    assert summary.std == pytest.approx(math.sqrt(13))
-
-
-def test_undefined_and_infinite_samples_are_never_averaged_away():
-    columns = {"psnr": np.array([20.0, math.inf, math.inf]), "total_variation": np.array([1.0, math.nan, 3])}
-    scores = Scores(("a", "b", "c"), columns, {}, dict.fromkeys(columns, "s"), {})
-    assert scores.summary()["psnr"] == Summary(None, None, 3, 0, 2)
-    assert scores.summary()["total_variation"] == Summary(None, None, 3, 1, 0)
-    assert scores.reasons() == {
-        "psnr": "infinite: 2 of 3 pairs are identical",
-        "total_variation": "undefined: 1 of 3 samples (the image is a single pixel)",
-    }
-
-
 def test_identical_folders_have_no_mean_psnr(folders):
     scores = score_folders(folders[0], folders[0], CLASSIC, progress=False)
     assert scores.summary()["psnr"].value is None
@@ -246,19 +227,6 @@ def test_the_signature_says_which_bands_and_depth_were_scored(folders, tmp_path)
         cv2.imwrite(str(tmp_path / side / "a.png"), np.zeros((20, 20), np.uint16))
     grey = score_of((tmp_path / "x", tmp_path / "y"))
     assert grey.signatures["ssim"] == "ssim;gauss11s1.5;grey-mean;range65535;valid;v1"
-
-
-def test_rows_go_to_a_frame_and_to_json_without_loss():
-    columns = {"psnr": np.array([20.5, math.inf, math.nan])}
-    scores = Scores(("a", "b", "c"), columns, {}, {"psnr": "s"}, {})
-    frame = scores.to_frame()
-    assert list(frame.columns) == ["id", "psnr"]
-    np.testing.assert_array_equal(frame["psnr"], columns["psnr"])
-    text = json.loads(json.dumps(scores.to_json(), allow_nan=False))
-    assert text["ids"] == ["a", "b", "c"]
-    assert text["rows"]["psnr"] == [20.5, "inf", None]
-    assert text["metrics"]["psnr"]["signature"] == "s"
-    assert text["metrics"]["psnr"]["infinite"] == 1
 
 
 def test_the_table_shows_direction_mean_spread_count_and_signature(folders):
@@ -365,3 +333,131 @@ def test_a_header_with_an_alpha_channel_is_refused(tmp_path):
     cv2.imwrite(str(tmp_path / "image.png"), np.zeros((5, 6, 4), np.uint8))
     with pytest.raises(ContractError, match="alpha"):
         read_header(tmp_path / "image.png")
+
+
+# --- Labels ---
+
+
+@pytest.fixture
+def labelled(folders, tmp_path):
+    """Class maps of the nine pairs: classes 0 and 3, and a part that is not labelled."""
+    for name in score_of(folders, ["psnr"]).ids:
+        height, width = read_image(folders[0] / f"{name}.png").shape[:2]
+        classes = np.full((height, width, 1), 255, np.uint8)
+        classes[:, : width // 2], classes[: height // 2, width // 2 :] = 0, 3
+        write_image(tmp_path / "labels" / f"{name}.png", classes)
+    return tmp_path / "labels"
+
+
+def test_scores_by_class_are_pooled_over_all_images(folders, labelled):
+    from sarbench.bench import per_class
+
+    found = score_of(folders, ["psnr"], labels=labelled).by_class()
+    total = per_class.Tally(np.zeros(4), np.zeros(4, np.int64))
+    for name in score_of(folders, ["psnr"]).ids:
+        x, y = (
+            ImageBatch(read_image(folder / f"{name}{end}")[None]) for folder, end in zip(folders, (".png", ".tif"), strict=True)
+        )
+        classes = read_image(labelled / f"{name}.png")[None, ..., 0]
+        total += per_class.per_class(per_class.squared_error(x, y), classes, 4)
+    assert list(found) == ["0", "3"]
+    assert [found[name].pixels for name in found] == [int(total.counts[0]), int(total.counts[3])]
+    assert found["3"].psnr == pytest.approx(per_class.psnr(total)[3], rel=1e-12)
+
+
+def test_labels_change_no_score_and_cost_one_decode_each(folders, labelled, monkeypatch):
+    plain, decoded = score_of(folders), []
+    monkeypatch.setattr(one_pass, "read_image", lambda path: decoded.append(path) or read_image(path))
+    with_labels = score_of(folders, labels=labelled)
+    assert len(decoded) == len(set(decoded)) == 27
+    assert with_labels.signatures == plain.signatures
+    for name in CLASSIC:
+        np.testing.assert_array_equal(with_labels.columns[name], plain.columns[name])
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_scores_by_class_do_not_depend_on_the_batch_size(folders, labelled, size):
+    whole, parts = (score_of(folders, ["psnr"], labels=labelled, batch_size=n) for n in (100, size))
+    np.testing.assert_array_equal(whole.tallies, parts.tallies)
+
+
+def test_named_classes_are_all_that_there_are(folders, labelled):
+    names = ("sea", "ice", "sand", "rock")
+    assert list(score_of(folders, ["psnr"], labels=labelled, classes=names).by_class()) == ["sea", "rock"]
+    with pytest.raises(ContractError, match="labels 3 are no class: there are 3, and 255 for unlabelled"):
+        score_of(folders, ["psnr"], labels=labelled, classes=names[:3])
+
+
+def test_all_bad_class_maps_are_named_in_one_error(folders, labelled):
+    write_image(labelled / "a0.png", np.zeros((5, 6, 1), np.uint8))
+    write_image(labelled / "a2.png", np.zeros((32, 40, 3), np.uint8))
+    cv2.imwrite(str(labelled / "a4.png"), np.zeros((32, 40), np.uint16))
+    (labelled / "b" / "1.png").write_bytes(b"")
+    with pytest.raises(ContractError) as caught:
+        score_of(folders, ["psnr"], labels=labelled)
+    text = str(caught.value)
+    assert text.startswith("4 class maps can't be used; labels are 8-bit images of one band")
+    for words in ("a0.png is 5x6x1 uint8 but", "a2.png is 32x40x3 uint8", "a4.png is 32x40x1 uint16", "1.png is an empty file"):
+        assert words in text
+
+
+def test_a_missing_class_map_is_named(folders, labelled):
+    (labelled / "a0.png").unlink()
+    with pytest.raises(ContractError, match=f"1 missing in {labelled}: a0"):
+        score_of(folders, ["psnr"], labels=labelled)
+
+
+def test_labels_without_references_are_refused(folders, labelled):
+    with pytest.raises(ContractError, match="scores by class compare an image with its own reference"):
+        score_of((folders[0], None), ["total_variation"], labels=labelled)
+    with pytest.raises(ContractError, match="scores by class compare an image with its own reference"):
+        score_of(folders, ["total_variation"], labels=labelled, paired=False)
+
+
+def test_the_command_prints_the_classes_as_a_table_and_as_json(folders, labelled, capsys):
+    assert score.command(parsed(*folders, "--metric", "psnr", "--labels", labelled)) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[0] for line in lines[-2:]] == ["0", "3"]
+    assert score.command(parsed(*folders, "--metric", "psnr", "--labels", labelled, "--json")) == 0
+    found = json.loads(capsys.readouterr().out)["by_class"]
+    assert set(found) == {"0", "3"}
+    assert set(found["0"]) == {"pixels", "psnr", "ssim"}
+
+
+# --- Shifts ---
+
+
+def test_the_shifts_of_a_pair_are_searched_once_for_all_that_ask(folders, monkeypatch):
+    from sarbench.bench.metrics import _shifts, ssim_shift
+
+    searched = []
+    compute = _shifts.moved
+    assert ssim_shift.moved is compute  # its own use, of the one window it needs, is not counted
+    monkeypatch.setattr(_shifts, "moved", lambda *given: searched.append(0) or compute(*given))
+    scores = score_of(folders, ["psnr_shift", "ssim_shift"])
+    assert len(searched) == 9 * 49
+    assert scores.shifts.shape == (9, 2)
+
+
+def test_the_twins_are_the_same_alone_and_together(folders):
+    together = score_of(folders, ["psnr_shift", "ssim_shift"]).columns
+    for name, column in together.items():
+        np.testing.assert_array_equal(score_of(folders, [name]).columns[name], column)
+    for i, name in enumerate(score_of(folders, ["psnr"]).ids):
+        pair = [
+            ImageBatch(read_image(folder / f"{name}{end}")[None]) for folder, end in zip(folders, (".png", ".tif"), strict=True)
+        ]
+        for metric in together:
+            assert together[metric][i] == registry.load_metric(metric).rows(*pair)[0]
+
+
+def test_shifts_are_searched_only_where_psnr_shift_is_measured(folders):
+    assert score_of(folders, ["psnr", "ssim_shift"]).shifts is None
+
+
+def test_images_of_too_few_bands_leave_a_metric_unmeasured_and_say_why(tmp_path):
+    for side in ("x", "y"):
+        save(tmp_path / side / "grey.png", 0, (20, 20, 1))
+    scores = score_of((tmp_path / "x", tmp_path / "y"), ["psnr", "sam"])
+    assert list(scores.columns) == ["psnr"]
+    assert scores.unmeasured == {"sam": "not measured: it needs images of 2 bands or more, these have 1"}

@@ -47,5 +47,6 @@ metric = Metric(
     higher_is_better=True,
     rows=copy_ratio,
     reads=("translated", "source", "reference"),
+    ranked=False,
     undefined="the translated image is the target",
 )

@@ -17,17 +17,21 @@ from jaxtyping import Float
 
 from sarbench.bench.metric import ImageBatch, Metric
 from sarbench.bench.metrics._pairs import check_pairs
-from sarbench.bench.metrics._shifts import RADIUS_PX, squared_errors
+from sarbench.bench.metrics._shifts import RADIUS_PX, Errors, squared_errors
 from sarbench.bench.metrics.psnr import decibels
 
 
-def psnr_shift(translated: ImageBatch, reference: ImageBatch, k: int = RADIUS_PX) -> Float[np.ndarray, " B"]:
+def psnr_shift(
+    translated: ImageBatch, reference: ImageBatch, k: int = RADIUS_PX, errors: Errors | None = None
+) -> Float[np.ndarray, " B"]:
     """PSNR of each pair in dB at its best shift of up to k px, (B,) float64; inf for no error there.
 
+    `errors`: what `squared_errors` gave for this k; None: computed here.
     ContractError for unlike sides, and for images without an interior (2 k + 1 px).
     """
     check_pairs(translated, reference, "psnr_shift", least_px=2 * k + 1)
-    return decibels(squared_errors(translated, reference, k).min((1, 2)) / translated.peak**2)
+    errors = squared_errors(translated, reference, k) if errors is None else errors
+    return decibels(errors.min((1, 2)) / translated.peak**2)
 
 
 metric = Metric(
@@ -36,5 +40,7 @@ metric = Metric(
     unit="dB",
     higher_is_better=True,
     rows=psnr_shift,
+    shared={"errors": squared_errors},
+    ranked=False,
     decimals=2,
 )

@@ -82,6 +82,7 @@ metric = Metric(
     higher_is_better=False,
     rows=sam,
     decimals=2,
+    least_bands=2,
 )
 
 compat = {
@@ -91,6 +92,7 @@ compat = {
         unit="rad",
         higher_is_better=False,
         rows=lambda x, y: _rows(x, y, "sam@torchmetrics", lambda a, b: float(_arccos(a, b).mean())),
+        least_bands=2,
         undefined="a pixel is black on one side",
     ),
     "sewar": Metric(
@@ -99,6 +101,7 @@ compat = {
         unit="rad",
         higher_is_better=False,
         rows=lambda x, y: _rows(x, y, "sam@sewar", _of_sewar),
+        least_bands=2,
         undefined="every pixel is black on one side",
     ),
 }

@@ -19,17 +19,20 @@ from jaxtyping import Float
 
 from sarbench.bench.metric import ImageBatch, Metric
 from sarbench.bench.metrics._pairs import check_pairs
-from sarbench.bench.metrics._shifts import RADIUS_PX, best_shift, moved
+from sarbench.bench.metrics._shifts import RADIUS_PX, Errors, best_shift, moved, squared_errors
 from sarbench.bench.metrics._structure import GAUSSIAN, mean_similarity
 
 
-def ssim_shift(translated: ImageBatch, reference: ImageBatch, k: int = RADIUS_PX) -> Float[np.ndarray, " B"]:
+def ssim_shift(
+    translated: ImageBatch, reference: ImageBatch, k: int = RADIUS_PX, errors: Errors | None = None
+) -> Float[np.ndarray, " B"]:
     """SSIM of each pair at its shift of least squared error of up to k px, or unshifted if larger; (B,) float64.
 
+    `errors`: what `squared_errors` gave for this k; None: computed here.
     ContractError for unlike sides, and for images whose interior is smaller than the window (2 k + 11 px).
     """
     check_pairs(translated, reference, "ssim_shift", least_px=2 * k + len(GAUSSIAN.weights))
-    shifts = best_shift(translated, reference, k)
+    shifts = best_shift(translated, reference, k, errors)
     y = np.stack([moved(image, 0, 0, k) for image in reference.pixels])
     unshifted = np.stack([moved(image, 0, 0, k) for image in translated.pixels])
     rows = mean_similarity(unshifted, y, translated.peak).mean(1)
@@ -46,4 +49,6 @@ metric = Metric(
     unit="",
     higher_is_better=True,
     rows=ssim_shift,
+    shared={"errors": squared_errors},
+    ranked=False,
 )

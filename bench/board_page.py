@@ -1,0 +1,205 @@
+"""The page of one track, the short table for a README, and the index of all boards: records to markdown.
+
+The same records give the same bytes, in any order.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+
+from sarbench.bench import markdown, registry
+from sarbench.bench.board import Board, Entry, board_of, name_of, number
+from sarbench.bench.board_sections import audit, by_land_cover, misregistration, shares
+from sarbench.bench.board_tables import Notes, legend, score_table
+from sarbench.bench.published import Published
+from sarbench.bench.records import Loaded, Record
+
+GENERATED = f"{markdown.GENERATED} the records in results/. Don't edit. -->"
+
+
+def _compared(board: Board) -> str:
+    """One line: on which data, and with which budget."""
+    data, terms = board.newest.dataset, board.newest.terms
+    scenes = "" if data.scenes_test is None else f" from {data.scenes_test:,} scenes"
+    seeds = sorted({record.seed for entry in board.ranked for record in entry.records})
+    return (
+        f"{markdown.text(data.title)}: {data.n_train:,} training and {data.n_test:,} test images{scenes}, "
+        f"**{data.split} split**; budget {terms.size.budget_images:,} images, preset `{terms.preset}`, "
+        f"seeds {', '.join(map(str, seeds)) or 'none'}."
+    )
+
+
+def _about(entry: Entry) -> list[str]:
+    """A method's list item: what it is, and what differs from its paper."""
+    record, card = entry.newest, entry.newest.card
+    changed = f" with {markdown.text(record.variant)}" if record.variant else ""
+    facts = [f"`{record.method}`{changed}: {markdown.text(card.title)}"]
+    if record.role != "method":
+        return [f"- {facts[0]}. {markdown.text(card.paper)}"]
+    facts += [] if markdown.link(card.paper) else [markdown.text(card.paper)]
+    facts += [] if card.year is None else [str(card.year)]
+    facts += ["its output depends on a seed"] if card.stochastic else []
+    facts += [f"{card.evaluations} network evaluations an image with the paper's settings"] if card.evaluations > 1 else []
+    if not card.deviations:
+        return [f"- {', '.join(facts)}. Differs from the paper in nothing known."]
+    return [
+        f"- {', '.join(facts)}. Differs from the paper:",
+        *[f"  - {markdown.text(deviation)}" for deviation in card.deviations],
+    ]
+
+
+def _command(board: Board) -> str:
+    """How the first row was made."""
+    first = (board.ranked or board.made)[0]
+    record, seeds = first.newest, [run.seed for run in first.records]
+    data, budget = record.track_parts
+    words = ["pytest", "bench", "--method", record.method, "--protocol", record.terms.name, "--preset", record.terms.preset]
+    words += [word for setting in record.variant.split() for word in ("--set", setting)]
+    words += [] if data is None else ["--data", data]
+    words += [] if budget is None else ["--budget", str(budget)]
+    words += [] if seeds == [0] else [word for seed in seeds for word in ("--seed", str(seed))]
+    usual = {option[0]: option[1] for option in record.terms.size.options if len(option) == 2}
+    for name, value in sorted(record.terms.options.items()):
+        words += [] if usual.get(name) == value else ["--data-option", f"{name}={value}"]
+    return markdown.line(shlex.join(words)).replace("`", "'")
+
+
+def _left_out(title: str, why: str, groups: Mapping[str, Sequence[Record]]) -> list[str]:
+    """A section that names records which are not ranked."""
+    if not groups:
+        return []
+    lines = [f"- {group}: {', '.join(f'`{r.method}` seed {r.seed}' for r in found)}" for group, found in groups.items()]
+    return [f"## {title}", why, "\n".join(lines)]
+
+
+def render(slug: str, records: Sequence[Record], *, picture: bool = False, published: Sequence[Published] = ()) -> str:
+    """The page of one track, in markdown; the same text for the same records in any order.
+
+    `picture`: does `<slug>.jpg` lie beside the page? ContractError where there is no record, or two records of one
+    protocol hash disagree on what a metric means.
+    """
+    board, notes = board_of(slug, records), Notes()
+    parts = [GENERATED, f"# {slug}", _compared(board)]
+    none = "None has been run yet."
+    parts += ["## Methods", score_table(board, board.methods, notes) if board.methods else none]
+    why_floors = "What needs no learning. A method that does not beat these has not learned to translate."
+    parts += ["## Floors", why_floors, score_table(board, board.floors, notes) if board.floors else none]
+    why_pots = "Made from the target images; never ranked; they show what a metric can be fooled by."
+    parts += ["## Honeypots", why_pots, score_table(board, board.honeypots, notes) if board.honeypots else none]
+    sections = [*shares(board), *by_land_cover(board), *audit(board, notes), *misregistration(board)]
+    parts += ["## Notes", "\n".join(f"- {line}" for line in legend(board, notes, board.metrics)), *sections]
+    parts += _ablations(board, published)
+    if picture:
+        parts += ["## Pictures", f"![source, target and translations of the first test images]({slug}.jpg)"]
+    if board.ranked:
+        parts += ["## Cost", "Of the newest run of each; – was not measured.", _costs(board.ranked)]
+    signatures = [
+        f"- `{metric}`: {markdown.code(board.newest.scores[metric].signature)}" for metric in board.newest.terms.metrics
+    ]
+    parts += ["## Metric signatures", "Scores of different signatures are never compared.", "\n".join(signatures)]
+    about = [line for entry in board.ranked + board.made for line in _about(entry)]
+    parts += ["## What was run", "\n".join(about)]
+    parts += ["## Reproduce", f"```\n{_command(board)}\n```", "For another row put its name behind `--method`."]
+    parts.append(f"Protocol hash `{board.newest.protocol_hash[:16]}`, data hash `{board.newest.dataset.content_hash[:16]}`.")
+    older = {
+        f"`{h[:16]}`": [r for r in sorted(board.older, key=lambda r: (r.method, r.seed)) if r.protocol_hash == h]
+        for h in sorted({record.protocol_hash for record in board.older})
+    }
+    why_older = "Other terms, data or metric signatures: not comparable with the tables above, and not ranked."
+    parts += _left_out("Older protocol versions", why_older, older)
+    replaced = {"not ranked": board.replaced} if board.replaced else {}
+    why_replaced = "Runs of an older config or code of their method; the tables hold the newest, and seeds are never mixed."
+    parts += _left_out("Older configs and code", why_replaced, replaced)
+    return "\n\n".join(parts) + "\n"
+
+
+def compact(loaded: Sequence[Loaded]) -> str:
+    """The table of methods and floors of one track with its notes, in markdown: for a README or a terminal.
+
+    A metric that no run measured has no column here; the board's page says why.
+    """
+    slug = loaded[0].record.slug if loaded else "this track"
+    board, notes = board_of(slug, [item.record for item in loaded]), Notes()
+    if not board.ranked:
+        return f"{_compared(board)} No method has been run yet.\n"
+    measured = [m for m in board.metrics if any(entry.mean(m) is not None for entry in board.ranked)]
+    absent = [f"`{metric}`" for metric in board.metrics if metric not in measured]
+    table = score_table(board, board.ranked, notes, measured)
+    lines = legend(board, notes, measured) + [f"Not measured here: {', '.join(absent)}."] * bool(absent)
+    return "\n\n".join([_compared(board), table, "\n".join(f"- {line}" for line in lines)]) + "\n"
+
+
+def index(records_by_slug: Mapping[str, Sequence[Record]], *, published: bool) -> str:
+    """The page that lists all boards; `published`: does the page of the papers' numbers lie beside it?"""
+    rows = []
+    for slug, records in records_by_slug.items():
+        board = board_of(slug, records)
+        data, metric = board.newest.dataset, board.newest.terms.main_metric
+        leads = [e for e in board.methods if board.best(metric) is not None and board.shown(e, metric) == board.best(metric)]
+        rows.append(
+            {
+                "board": f"[{slug}]({slug}.md)",
+                "data": markdown.text(data.title),
+                "split": data.split,
+                "methods": str(len(board.methods)),
+                "main metric": f"`{metric}`",
+                "leads": ", ".join(name_of(entry.newest) for entry in leads) or "–",
+            }
+        )
+    parts = [GENERATED, "# Boards", markdown.table(rows, left=6) if rows else "No board yet: run a method."]
+    parts += (
+        ["What the papers themselves print, and what of it does not add up: [published.md](published.md)."] if published else []
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _ablations(board: Board, published: Sequence[Published]) -> list[str]:
+    """Each ablation table of a paper of which rows were run here: measured beside published, row by row."""
+    parts = []
+    for method in sorted({entry.newest.method for entry in board.methods if entry.newest.variant}):
+        by_variant = {entry.newest.variant: entry for entry in board.methods if entry.newest.method == method}
+        for table, named in registry.ablations_of(method).items():
+            variants = {row: " ".join(f"{k}={v}" for k, v in sorted(settings.items())) for row, settings in named.items()}
+            entries = {row: by_variant[variant] for row, variant in variants.items() if variant in by_variant}
+            if len(entries) < 2:
+                continue
+            printed = [row for row in published if (row.method, row.table) == (method, table)]
+            rows = []
+            for row, entry in entries.items():
+                cells = {"row": markdown.text(row or "the full method")}
+                for metric in board.metrics:
+                    mean, decimals = entry.mean(metric), board.newest.scores[metric].decimals
+                    cells[markdown.text(metric)] = "–" if mean is None else number(mean, decimals)
+                    there = [number.printed for number in printed if (number.variant, number.metric) == (row, metric)]
+                    if any(number.metric == metric for number in printed):
+                        cells[f"{markdown.text(metric)}, published"] = there[0] if there else "–"
+                rows.append(cells)
+            why = (
+                "The published numbers are of other data, budgets and metric codes: compare the order of rows, not the numbers."
+            )
+            parts += [f"## Ablation: table {markdown.text(table)} of `{method}`", why, markdown.table(rows, left=1)]
+    return parts
+
+
+def _costs(entries: Sequence[Entry]) -> str:
+    """What the newest run of each entry used."""
+
+    def figure(value: float | None, unit: str, scale: float = 1.0) -> str:
+        return "–" if value is None else f"{value / scale:.3g} {unit}"
+
+    rows = []
+    for entry in entries:
+        cost = entry.newest.cost
+        threads = "" if cost.threads is None else f", {cost.threads} threads"
+        rows.append(
+            {
+                "method": name_of(entry.newest),
+                "device": markdown.text(cost.device) + threads,
+                "parameters": f"{cost.parameters / 1e6:.2f} M",
+                "training step": figure(cost.seconds_per_step, "s"),
+                "translated image": figure(cost.seconds_per_image, "s"),
+                "peak memory": figure(cost.peak_memory_bytes, "GiB", 2**30),
+            }
+        )
+    return markdown.table(rows, left=2)

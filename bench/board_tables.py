@@ -1,0 +1,113 @@
+"""The score tables of a board: cells with their marks, footnotes, and what the marks mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sarbench.bench import markdown
+from sarbench.bench.board import Board, Entry, name_of, number
+from sarbench.bench.records import Record, Score
+
+
+@dataclass
+class Notes:
+    """Footnotes of one page, numbered in order of appearance; equal texts share a number."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def mark(self, text: str) -> str:
+        """The mark of a footnote."""
+        if text not in self.texts:
+            self.texts.append(text)
+        return f" [{self.texts.index(text) + 1}]"
+
+    def lines(self) -> list[str]:
+        """The footnotes behind their marks."""
+        return [f"[{i}] {text}" for i, text in enumerate(self.texts, start=1)]
+
+
+def _note_of(metric: str, seed: int | None, score: Score) -> str | None:
+    """What must be said about a score that does not average every image; `seed` where other seeds differ."""
+    where = f"`{metric}`" if seed is None else f"`{metric}`, seed {seed}"
+    reason = markdown.text(score.reason)
+    if not score.n:
+        return f"{where}: {reason if reason.startswith('not measured') else 'not measured: ' + reason}"
+    said = []
+    if score.undefined:
+        said.append(f"undefined on {score.undefined} of {score.n} images: {reason}")
+    if score.infinite:
+        said.append(f"infinite on {score.infinite} of {score.n} images, so the mean is infinite")
+    return f"{where}: {'; '.join(said)}" if said else None
+
+
+def _cell(board: Board, entry: Entry, metric: str, notes: Notes) -> str:
+    found = {_note_of(metric, None, record.scores[metric]) for record in entry.records}
+    if len(found) == 1:
+        said = found
+    else:
+        said = {_note_of(metric, record.seed, record.scores[metric]) for record in entry.records}
+    marks = [notes.mark(text) for text in sorted(text for text in said if text)]
+    decimals = board.newest.scores[metric].decimals
+    mean, std = entry.mean(metric), entry.std(metric)
+    text = "–" if mean is None else number(mean, decimals)
+    if std is not None:
+        text += f" ± {number(std, decimals)}"
+    if entry.newest.role == "method":
+        if mean is not None and board.ranks_by(metric) and board.shown(entry, metric) == board.best(metric):
+            text = f"**{text}**"
+        if board.below_a_floor(entry, metric):
+            text += "†"
+    return text + "".join(marks)
+
+
+def score_table(board: Board, entries: Sequence[Entry], notes: Notes, metrics: Sequence[str] | None = None) -> str:
+    """The score table of some entries: by the metrics that rank, or by those given."""
+    metrics = board.metrics if metrics is None else metrics
+    heads = {}
+    for metric in metrics:
+        score = board.newest.scores[metric]
+        unit = f" ({markdown.text(score.unit)})" if score.unit.strip() else ""
+        gameable = " gameable" if board.fooled_by(metric) else ""
+        few = " ‡" if score.ranked and not board.ranks_by(metric) else ""
+        heads[metric] = f"{markdown.text(metric)}{unit} {'↑' if score.higher_is_better else '↓'}{gameable}{few}"
+    rows = []
+    for entry in entries:
+        row = {"method": name_of(entry.newest), "trained on": _trained_on(entry.newest)}
+        row["seeds"] = str(len(entry.records))
+        row.update({heads[metric]: _cell(board, entry, metric, notes) for metric in metrics})
+        rows.append(row)
+    return markdown.table(rows, left=2)
+
+
+def _trained_on(record: Record) -> str:
+    if record.role in ("honeypot", "ceiling"):
+        return "the answer"
+    words = {"paired": "pairs", "unpaired": "unpaired images", "semi": "few pairs, unpaired images", "none": "nothing"}
+    return words[record.card.supervision]
+
+
+def legend(board: Board, notes: Notes, metrics: Sequence[str]) -> list[str]:
+    """What the marks of the score tables by these metrics mean; only those that occur."""
+    lines = ["Arrows point to the better side; **bold** is the best method of a column, ties included."]
+    if any(len(entry.records) > 1 for entry in board.ranked + board.made):
+        lines.append("± is the standard deviation over seeds.")
+    if any(board.below_a_floor(entry, metric) for entry in board.methods for metric in metrics):
+        lines.append("† does not beat every floor in this metric; a tie does not beat.")
+    fooled = [
+        f"`{metric}` ranks {', '.join(f'`{name}`' for name in names)} above every method"
+        for metric in metrics
+        if (names := board.fooled_by(metric))
+    ]
+    if fooled:
+        lines.append(f"gameable: {'; '.join(fooled)}.")
+    few = [metric for metric in metrics if not board.ranks_by(metric)]
+    if few:
+        needs = ", ".join(f"`{metric}` from {board.newest.scores[metric].ranked_from:,}" for metric in few)
+        lines.append(f"‡ too few images to rank by, so nothing is bold: {needs} on; here {board.newest.dataset.n_test:,}.")
+    fidelities = {entry.newest.card.fidelity for entry in board.methods}
+    if "adapted" in fidelities:
+        lines.append("(adapted): differs from its paper in ways that the board's page lists.")
+    if "reconstruction" in fidelities:
+        lines.append("(reconstruction): its paper leaves parts open; the board's page lists how they were filled.")
+    return lines + notes.lines()
