@@ -82,6 +82,8 @@ def places(tree):
         for name, value in ast.iter_fields(node):
             if name in ("annotation", "returns", "decorator_list") or isinstance(node, (ast.Raise, ast.JoinedStr)):
                 continue
+            if isinstance(node, ast.keyword) and node.arg == "decimals":  # how a board shows it
+                continue
             if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id in ("Float", "Shaped"):
                 continue
             for child in value if isinstance(value, list) else [value]:
