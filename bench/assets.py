@@ -75,6 +75,28 @@ ASSETS: dict[str, Asset] = {
 }
 
 
+@dataclass(frozen=True)
+class Model:
+    """A folder of several files, which is looked for by its name; its parts are checked by the method that reads them."""
+
+    about: str
+    url: str  # where a person gets it
+    parts: tuple[str, ...]  # sub-folders that it must have
+    licence: str
+    used_by: tuple[str, ...]
+
+
+MODELS: dict[str, Model] = {
+    "stable-diffusion-2-1-base": Model(
+        about="Stable Diffusion 2.1 for 512 px, in the layout of diffusers, as safetensors",
+        url="https://huggingface.co/Manojb/stable-diffusion-2-1-base",
+        parts=("scheduler", "text_encoder", "tokenizer", "unet", "vae"),
+        licence="CreativeML Open RAIL++-M",
+        used_by=("cdiffset",),
+    ),
+}
+
+
 def folders() -> list[Path]:
     """Where assets are looked for, in order: the folders in SARBENCH_ASSETS, then torch's own download cache."""
     given = [Path(folder).expanduser() for folder in os.environ.get(VARIABLE, "").split(os.pathsep) if folder]
@@ -84,7 +106,9 @@ def folders() -> list[Path]:
 
 
 def find(name: str) -> Path:
-    """The asset's file: one of its names, with the sha256 that belongs to it. Raises AssetMissing otherwise."""
+    """The asset's file: one of its names, with the sha256 that belongs to it; a model's folder. AssetMissing otherwise."""
+    if name in MODELS:
+        return _find_model(name)
     asset = _asset(name)
     wrong = []
     for folder in folders():
@@ -98,6 +122,17 @@ def find(name: str) -> Path:
     raise AssetMissing(
         f"{name} missing ({asset.file.name}, sha256 {asset.file.sha256}, put it in {VARIABLE}={given} "
         f"or run `sarbench fetch {name}`){''.join(wrong)}"
+    )
+
+
+def _find_model(name: str) -> Path:
+    model = MODELS[name]
+    for folder in folders():
+        if all((folder / name / part).is_dir() for part in model.parts):
+            return folder / name
+    raise AssetMissing(
+        f"{name} missing: copy {model.url} with its folders {', '.join(model.parts)} into a folder of that name, "
+        f"and name the folder that holds it in {VARIABLE}"
     )
 
 

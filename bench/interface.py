@@ -10,6 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -280,6 +281,13 @@ class Method(nn.Module, ABC):
     def players(self) -> dict[str, Player]:
         """The players by name; none for a method that does not learn by gradients."""
         return {}
+
+    def load_pretrained(self, find: Callable[[str], Path]) -> None:
+        """Take pretrained weights into the networks, where the config wants any: once, before `fit` and training.
+
+        `find(name)` is the file or folder of an asset that `card.pretrained` names, and raises where it is missing. Not
+        called for a method whose own trained weights are loaded: those hold all that it needs.
+        """
 
     def fit(self, pairs: Iterable[Pairs]) -> None:
         """See the training split once, before training: statistics and memories go into the buffers named in `fitted`.

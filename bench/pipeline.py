@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sarbench.bench import leaderboard, ranks, registry, strip
+from sarbench.bench import assets, leaderboard, ranks, registry, strip
 from sarbench.bench.cost import device_name, peak_memory_bytes, translation_cost
 from sarbench.bench.errors import ContractError
 from sarbench.bench.honeypots import HONEYPOTS
@@ -195,6 +195,7 @@ class Bench:
         if ranks.rank() == 0:
             self._describe(method, name, folder, run_key)
         cost: dict[str, Any] = dict(zip(COST, (run_key, 0, 0, None, None), strict=True))
+        method.load_pretrained(assets.find)
         self._fit(method)
         if method.players():
             done = train(

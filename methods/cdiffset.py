@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -42,7 +43,9 @@ class Config:
     unet_blocks: int = setting(2, "Stable Diffusion 2.1: per size")
     unet_heads: tuple[int, ...] = setting((5, 10, 20, 20), "Stable Diffusion 2.1; a small U-Net has no attention at 0")
     context_width: int = setting(1024, "Stable Diffusion 2.1: of the text embedding")
-    vae_widths: tuple[int, ...] = setting((128, 256, 512, 512), "Stable Diffusion 2.1: halved between them, so h = H/8")
+    vae_widths: tuple[int, ...] = setting(
+        (128, 256, 512, 512), "Stable Diffusion 2.1: h = H/8; the small VAE has one size less"
+    )
     latent_channels: int = setting(4, "Stable Diffusion 2.1")
     T: int = setting(1000, "Sec. 3.3")
     beta_first: float = setting(0.00085, "Stable Diffusion 2.1: scaled linear betas")
@@ -100,7 +103,7 @@ class CDiffSET(Method):
             unet_widths=(48, 96),
             unet_blocks=1,
             unet_heads=(0, 2),
-            vae_widths=(24, 48, 48),
+            vae_widths=(32, 64),
             steps=20,
             learning_rate=2e-3,  # a thousand updates in all
             warmup=0.0,
@@ -135,7 +138,7 @@ class CDiffSET(Method):
     @property
     def size_multiple(self) -> int:
         """The halvings of the VAE and of the U-Net: 64 for the paper's 3 and 3."""
-        return 2 ** (len(self.config.vae_widths) + len(self.config.unet_widths) - 2)
+        return self.encoder.factor * 2 ** (len(self.config.unet_widths) - 1)
 
     @property
     def evaluations(self) -> int:
@@ -196,7 +199,7 @@ class CDiffSET(Method):
         return self._decoded(z_y)
 
     def confidence_maps(self, source: Float[Tensor, "B C_source H W"], seeds: Int64[Tensor, " B"]) -> Float[Tensor, "B 1 H W"]:
-        """Where translating these images is sure of itself half-way: c of each from its least, 0, to its largest, 1 (Fig. 7)."""
+        """Where translating these images is sure of itself half-way (Fig. 7): c, from its least in an image, 0, to 1."""
         _, raw = self._sample(source, seeds)
         c = confidence(raw, self.config.loss)
         low, high = c.amin((2, 3), keepdim=True), c.amax((2, 3), keepdim=True)
@@ -243,8 +246,7 @@ class Restarted(Schedule):
 
     def __call__(self, progress: float) -> float:
         """The factor at a progress in [0, 1]."""
-        spans = zip(self.bounds, self.bounds[1:], strict=False)
-        start, stop = next((span for span in spans if progress < span[1]), self.bounds[-2:])
+        start, stop = next((span for span in pairwise(self.bounds) if progress < span[1]), self.bounds[-2:])
         return super().__call__((progress - start) / (stop - start))
 
 

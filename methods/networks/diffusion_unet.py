@@ -48,9 +48,10 @@ class DiffusionUNet(nn.Module):
                 c = width
             if level:
                 self.up.append(Upsample(c))
-        self.head = nn.Sequential(nn.GroupNorm(GROUPS, c), nn.SiLU(), nn.Conv2d(c, channels_out, 3, padding=1))
-        nn.init.zeros_(self.head[-1].weight)
-        nn.init.zeros_(self.head[-1].bias)
+        last = nn.Conv2d(c, channels_out, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.head = nn.Sequential(nn.GroupNorm(GROUPS, c), nn.SiLU(), last)
 
     def forward(self, z: Float[Tensor, "B C_in H W"], t: Int64[Tensor, " B"]) -> Float[Tensor, "B C_out H W"]:
         """The prediction for z at step t, float32."""

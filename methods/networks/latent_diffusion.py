@@ -78,6 +78,7 @@ class Encoder(nn.Module):
 
     def __init__(self, channels: int, latent_channels: int, *, widths: Sequence[int]) -> None:
         super().__init__()
+        self.factor = 2 ** (len(widths) - 1)  # how many times smaller the code is than the image
         vae = _autoencoder(channels, latent_channels, widths)
         self.encoder, self.quant_conv = vae.encoder, vae.quant_conv
         self.requires_grad_(False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from sarbench.methods.networks.diffusion_unet import GROUPS, Downsample, Residua
 
 
 class Encoder(nn.Module):
-    """Images to the distribution of their latent code, at 1 / 2^(levels - 1) of the size.
+    """Images to the distribution of their latent code, 2^levels times smaller; nothing is done at full size.
 
     A KL term, however weakly weighted, moves mean^2 + variance to 1 on average, since the decoder does not care about
     the scale of the code: so no factor need be measured, as latent diffusion does for an autoencoder made elsewhere.
@@ -19,8 +20,9 @@ class Encoder(nn.Module):
 
     def __init__(self, channels: int, latent_channels: int, *, widths: Sequence[int]) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1), ResidualBlock(widths[0], widths[0])]
-        for c_in, c_out in zip(widths, widths[1:], strict=False):
+        self.factor = 2 ** len(widths)  # how many times smaller the code is than the image
+        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, stride=2, padding=1), ResidualBlock(widths[0], widths[0])]
+        for c_in, c_out in pairwise(widths):
             layers += [Downsample(c_in), ResidualBlock(c_in, c_out)]
         layers += [nn.GroupNorm(GROUPS, widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], 2 * latent_channels, 3, padding=1)]
         self.layers = nn.Sequential(*layers)
@@ -37,10 +39,10 @@ class Decoder(nn.Module):
     def __init__(self, channels: int, latent_channels: int, *, widths: Sequence[int]) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(latent_channels, widths[-1], 3, padding=1), ResidualBlock(widths[-1], widths[-1])]
-        for c_in, c_out in zip(widths[::-1], widths[-2::-1], strict=False):
+        for c_in, c_out in pairwise(widths[::-1]):
             layers += [Upsample(c_in), ResidualBlock(c_in, c_out)]
-        layers += [nn.GroupNorm(GROUPS, widths[0]), nn.SiLU(), nn.Conv2d(widths[0], channels, 3, padding=1)]
-        self.layers = nn.Sequential(*layers)
+        layers += [nn.GroupNorm(GROUPS, widths[0]), nn.SiLU(), nn.Conv2d(widths[0], 4 * channels, 3, padding=1)]
+        self.layers = nn.Sequential(*layers, nn.PixelShuffle(2))
 
     def forward(self, z: Float[Tensor, "B L h w"]) -> Float[Tensor, "B C H W"]:
         """Images about [-1, 1], not clamped, float32."""
