@@ -126,13 +126,17 @@ def find(name: str) -> Path:
 
 
 def _find_model(name: str) -> Path:
-    model = MODELS[name]
     for folder in folders():
-        if all((folder / name / part).is_dir() for part in model.parts):
+        if all((folder / name / part).is_dir() for part in MODELS[name].parts):
             return folder / name
-    raise AssetMissing(
-        f"{name} missing: copy {model.url} with its folders {', '.join(model.parts)} into a folder of that name, "
-        f"and name the folder that holds it in {VARIABLE}"
+    raise AssetMissing(f"{name} missing: {_how_to_get(name)}")
+
+
+def _how_to_get(name: str) -> str:
+    model = MODELS[name]
+    return (
+        f"copy {model.url} with its folders {', '.join(model.parts)} into a folder named {name}, "
+        f"and name the folder that holds that one in {VARIABLE}"
     )
 
 
@@ -186,6 +190,12 @@ def command(args: argparse.Namespace) -> int:
                 print(f"  here: {find(name)}")
             except AssetMissing:
                 print(f"  not here: {asset.url}")
+        for name, model in MODELS.items():
+            print(f"{name}  {model.about}; {model.licence}, for {', '.join(model.used_by)}; copied by hand")
+            try:
+                print(f"  here: {find(name)}")
+            except AssetMissing:
+                print(f"  not here: {model.url}")
     for name in ASSETS if args.all else args.name:
         _asset(name)
     for name in ASSETS if args.all else args.name:
@@ -224,6 +234,8 @@ def _by_hand(asset: Asset) -> str:
 
 
 def _asset(name: str) -> Asset:
+    if name in MODELS:
+        raise ContractError(_how_to_get(name))
     if name not in ASSETS:
         raise ContractError(f"unknown asset {name!r}; choose from: {', '.join(ASSETS)}")
     return ASSETS[name]

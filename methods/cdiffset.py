@@ -51,7 +51,7 @@ class Config:
     beta_first: float = setting(0.00085, "Stable Diffusion 2.1: scaled linear betas")
     beta_last: float = setting(0.012, "Stable Diffusion 2.1")
     steps: int = setting(50, "Sec. 4.1 and Fig. 9: DDIM steps of a translation")
-    loss: Mode = setting("official", "official code; eq3_sq and eq3_literal are Eq. 3, mse is row 2 of Table 3")
+    loss: Literal["official", "eq3_sq", "eq3_literal", "mse"] = setting("official", "official code; Eq. 3; Table 3: mse")
     beta: float | None = setting(None, "official code: None is sqrt(abar_t); Eq. 3 has 1")
     stages: int = setting(2, "official code: first half of the budget with mse; the paper has 1")
     learning_rate: float = setting(3e-5, "Sec. 4.1")

@@ -2,16 +2,22 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from sarbench.bench import assets
 from sarbench.bench.interface import Batch, ContractError, Pairs
+from sarbench.bench.pipeline import Bench
+from sarbench.bench.tracks import track
+from sarbench.bench.train import Hardware
 from sarbench.methods.cdiffset import CDiffSET, Config, Restarted
 from sarbench.methods.losses.confidence_diffusion import TAU, V_MAX, V_MIN, c_diff, confidence, variance
 from sarbench.methods.losses.variational import kl_to_standard_normal
@@ -531,6 +537,28 @@ def test_the_small_backbone_asks_for_no_asset():
     build().load_pretrained(find)
 
 
+def test_the_harness_hands_over_the_weights_once_before_training(home, tmp_path, monkeypatch):
+    monkeypatch.setenv(assets.VARIABLE, str(home))
+    monkeypatch.setitem(CDiffSET.presets, "tiny", replace(STABLE, batch_size=2, learning_rate=0.0))
+    rng = np.random.default_rng(0)
+    for split, n in (("train", 2), ("test", 1)):
+        for domain, shape in (("sar", (64, 64)), ("opt", (64, 64, 3))):
+            (tmp_path / "data" / split / domain).mkdir(parents=True)
+            for i in range(n):
+                cv2.imwrite(str(tmp_path / "data" / split / domain / f"{i}.png"), rng.integers(0, 255, shape, dtype=np.uint8))
+
+    def bench() -> Bench:
+        made = track("pairs", "tiny", budget=4, data=tmp_path / "data")
+        return Bench(made, Hardware(), tmp_path / "runs", tmp_path / "boards", quiet=True)
+
+    method, _ = bench().trained("cdiffset", 0)
+    unchanged = loaded(assets.find, batch_size=2).state_dict()
+    assert all(torch.equal(value, unchanged[name]) for name, value in method.state_dict().items())
+    monkeypatch.setenv(assets.VARIABLE, str(tmp_path))  # a trained run needs the asset no more
+    again, _ = bench().trained("cdiffset", 0)
+    assert all(torch.equal(value, unchanged[name]) for name, value in again.state_dict().items())
+
+
 def damage_scheduler(folder: Path) -> None:
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps({"prediction_type": "v_prediction"}))
 
@@ -552,8 +580,6 @@ def remove_unet(folder: Path) -> None:
     ],
 )
 def test_a_damaged_or_other_model_is_refused_by_name(home, tmp_path, monkeypatch, damage, message):
-    import shutil
-
     shutil.copytree(home, tmp_path / "copy")
     damage(tmp_path / "copy" / "stable-diffusion-2-1-base")
     monkeypatch.setenv(assets.VARIABLE, str(tmp_path / "copy"))
