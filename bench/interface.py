@@ -10,6 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -294,17 +295,18 @@ class Method(nn.Module, ABC):
         """The assets it starts from, with this config; the card names those of all presets."""
         return self.card.pretrained
 
-    def load_pretrained(self, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Take up the state dict of each asset named in `pretrained`; the harness calls it once, before `fit`.
-
-        Networks are built without them, so that building costs no download. Not called where trained weights follow.
-        """
-        if weights:
-            raise NotImplementedError(f"{type(self).__name__} names pretrained assets, so it needs a load_pretrained")
-
     def players(self) -> dict[str, Player]:
         """The players by name; none for a method that does not learn by gradients."""
         return {}
+
+    def load_pretrained(self, find: Callable[[str], Path]) -> None:
+        """Take up the assets named in `pretrained`; `find(name)` is the file of one, or the folder of a model.
+
+        The harness calls it once, before `fit` and training, with the networks on their device. It is not called where a
+        run's own weights are loaded: these hold every network, frozen ones too, so that a trained run needs no asset.
+        """
+        if self.pretrained:
+            raise NotImplementedError(f"{type(self).__name__} names pretrained assets, so it needs a load_pretrained")
 
     def fit(self, pairs: Iterable[Pairs]) -> None:
         """See the training split once, before training: statistics and memories go into the buffers named in `fitted`.

@@ -10,8 +10,9 @@ field of Config; figure 9's counts of samples are protocols.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -236,8 +237,9 @@ class S3OIL(Method):
         clip = c.csc != "off" and c.csc_scorer == "clip"
         return ("resnet50",) * resnet + ("clip_vit_b32",) * clip
 
-    def load_pretrained(self, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Into both encoders, CAM's network and the scorer."""
+    def load_pretrained(self, find: Callable[[str], Path]) -> None:
+        """ResNet-50 into both encoders and CAM's network, CLIP into the scorer."""
+        weights = {name: torch.load(find(name), map_location="cpu", weights_only=True) for name in self.pretrained}
         if "resnet50" in weights:
             networks = [*(g.encoder for g in (self.G, self.F) if self.config.encoder == "imagenet" and hasattr(g, "encoder"))]
             if self._cam and self.config.cam_features == "imagenet":

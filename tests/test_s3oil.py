@@ -260,10 +260,11 @@ def test_each_preset_asks_for_the_weights_it_uses():
         assert S3OIL(replace(PAPER, cam=False, csc="off", encoder="scratch"), 1, 3).pretrained == ()
 
 
-def test_resnet_weights_go_into_both_encoders_and_into_cam():
+def test_resnet_weights_go_into_both_encoders_and_into_cam(tmp_path):
     weights = torchvision.models.resnet50(weights=None).state_dict()
+    torch.save(weights, tmp_path / "resnet50")
     method = S3OIL(replace(PAPER, csc="off"), 1, 3)
-    method.load_pretrained({"resnet50": weights})
+    method.load_pretrained(tmp_path.joinpath)
     for encoder in (method.G.encoder, method.F.encoder, method.E):
         assert torch.equal(encoder.state_dict()["layer3.0.conv2.weight"], weights["layer3.0.conv2.weight"])
 
