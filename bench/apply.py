@@ -26,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, help="the folder of images to translate")
     parser.add_argument("out", type=Path, help="where the translations go, under the same names")
     parser.add_argument("--source-range", metavar="LO,HI", help="the values that become -1 and 1; not needed for 8 bits")
+    parser.add_argument(
+        "--direction",
+        choices=("AtoB", "BtoA"),
+        default="AtoB",
+        help="BtoA: from the run's targets to its sources, by a method that learns both (default: AtoB)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of stochastic methods (default: 0)")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: a GPU where there is one)")
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a file that holds the method")
@@ -42,7 +48,7 @@ def command(args: argparse.Namespace) -> int:
     from sarbench.bench.settings import config_of
     from sarbench.bench.storage import read_json, refuse_unwritable
     from sarbench.bench.train import Hardware, read_weights
-    from sarbench.bench.translate import translate_padded
+    from sarbench.bench.translate import Backwards, translate_padded
 
     for plugin in args.plugin:
         registry.add_plugin(plugin)
@@ -67,11 +73,15 @@ def command(args: argparse.Namespace) -> int:
         method.load_state_dict(state)
     except RuntimeError as error:
         raise ContractError(f"the weights in {args.run} are not of today's {described['method']}; train it again") from error
-    limits = args.source_range or described["options"].get("source_range")
+    domain = "source"
+    if args.direction == "BtoA":
+        method, domain = Backwards(method), "target"
+    limits = args.source_range or described["options"].get(f"{domain}_range")
+    repeated = domain == "source" and described["options"].get("channels") == "repeat"
     problems = []
     for file in files.values():
         try:
-            _read(file, described, limits)
+            _read(file, method.source_channels, limits, repeated)
         except ContractError as error:
             problems.append(str(error))
     if problems:
@@ -82,7 +92,7 @@ def command(args: argparse.Namespace) -> int:
         Progress(f"translate with {described['method']}", len(files), unit="images") as progress,
     ):
         for name, file in files.items():
-            source = torch.from_numpy(_read(file, described, limits))[None]
+            source = torch.from_numpy(_read(file, method.source_channels, limits, repeated))[None]
             seeds = torch.tensor([key(args.seed, "translate", name)])
             output = quantise(translate_padded(method, source, seeds, hardware)[0].numpy()).transpose(1, 2, 0)
             where = read_georeference(file)
@@ -92,16 +102,15 @@ def command(args: argparse.Namespace) -> int:
     return 0
 
 
-def _read(file: Path, described: dict[str, Any], limits: str | None) -> Any:
-    """One image as the run's method takes it: float32 in [-1, 1], (C, H, W)."""
+def _read(file: Path, wanted: int, limits: str | None, repeated: bool) -> Any:
+    """One image as the run's method takes it: float32 in [-1, 1], (C, H, W); one channel `repeated` if need be."""
     import numpy as np
 
     from sarbench.bench.images import read_image, scale
 
     pixels = read_image(file)
     low, high = _range(file, str(pixels.dtype), limits)
-    wanted = described["source_channels"]
-    if pixels.shape[2] == 1 and described["options"].get("channels") == "repeat":
+    if pixels.shape[2] == 1 and repeated:
         pixels = pixels.repeat(wanted, axis=2)
     if pixels.shape[2] != wanted:
         raise ContractError(f"{file} has {pixels.shape[2]} channels; this run takes {wanted}")

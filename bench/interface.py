@@ -329,6 +329,18 @@ class Method(nn.Module, ABC):
         Runs in eval mode without gradients. No target can reach it.
         """
 
+    def translate_back(
+        self, target: Float[Tensor, "B C_target H W"], seeds: Int64[Tensor, " B"]
+    ) -> Float[Tensor, "B C_source H W"]:
+        """Target images to source images, under the rules of `translate`; for a method that learns this direction too.
+
+        `sarbench translate --direction BtoA` calls it. The scores of a run are of `translate` alone.
+        """
+        raise ContractError(
+            f"{self.card.title} learns no way back from targets to sources; train it on the data turned round, "
+            "such as --data-option direction=BtoA"
+        )
+
     def refuse_bad_source(self, source: Tensor) -> None:
         """Raise ContractError for a source that this method can't take: channels, size, dtype."""
         title, (channels, height, width) = self.card.title, source.shape[1:]

@@ -17,7 +17,7 @@ from statistics import fmean, stdev
 
 from sarbench.bench import markdown, published_page, registry, strip
 from sarbench.bench.errors import ContractError
-from sarbench.bench.published import Published
+from sarbench.bench.published import Published, title_of
 from sarbench.bench.published import read as read_published
 from sarbench.bench.records import Loaded, Record, Score, Store
 from sarbench.bench.storage import write_bytes, write_text
@@ -294,7 +294,7 @@ def _ablations(board: _Board, published: Sequence[Published]) -> list[str]:
             why = (
                 "The published numbers are of other data, budgets and metric codes: compare the order of rows, not the numbers."
             )
-            parts += [f"## Ablation: table {markdown.text(table)} of `{method}`", why, markdown.table(rows, left=1)]
+            parts += [f"## Ablation: {markdown.text(title_of(table))} of `{method}`", why, markdown.table(rows, left=1)]
     return parts
 
 

@@ -47,7 +47,8 @@ def plan(asked: Request) -> str:
     lines += _data(asked, dataset, sizes, known)
     bench = Bench(track, asked.hardware, asked.runs, asked.leaderboards, asked.settings)
     seconds_all, bytes_all = 0.0, _mapped_bytes(asked, dataset)
-    rows, weights = [], []
+    rows: list[str] = []
+    weights: list[str] = []
     for name in asked.methods:
         trained = {seed: known and bench.is_trained(name, seed) for seed in asked.seeds}
         weights += [] if all(trained.values()) else bench.missing_assets(name, sizes.channels)

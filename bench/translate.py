@@ -52,6 +52,29 @@ def translate(method: Method, source: Tensor, seeds: Tensor, hardware: Hardware)
     return output.clamp(-1, 1)
 
 
+class Backwards(Method):
+    """A method with source and target exchanged: its `translate` is the other's `translate_back`.
+
+    Raises ContractError for a method that has none.
+    """
+
+    def __init__(self, method: Method) -> None:
+        self.card = method.card  # type: ignore[misc]
+        super().__init__(method.config, method.target_channels, method.source_channels)
+        self.forwards = method
+        if type(method).translate_back is Method.translate_back:
+            method.translate_back(torch.empty(0), torch.empty(0))
+
+    @property
+    def size_multiple(self) -> int:
+        """As that of the method."""
+        return self.forwards.size_multiple
+
+    def translate(self, source: Tensor, seeds: Tensor) -> Tensor:
+        """The method's way back."""
+        return self.forwards.translate_back(source, seeds)
+
+
 def translate_padded(method: Method, source: Tensor, seeds: Tensor, hardware: Hardware) -> Tensor:
     """`translate` for sides that the method can't take: reflected up to its multiple, and cut back."""
     height, width = source.shape[2:]

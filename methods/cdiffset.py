@@ -110,6 +110,25 @@ class CDiffSET(Method):
             batch_size=8,
         ),
     }
+    ablations = {
+        "3": {
+            "": {},
+            "no C-Diff loss": {"loss": "mse"},
+            "no pretrained LDM, no C-Diff loss": {"pretrained": "false", "loss": "mse"},
+        },
+        "section 3.3": {
+            "": {},
+            "one stage": {"stages": "1"},
+            "Eq. 3 with the residual squared": {"loss": "eq3_sq", "beta": "1.0"},
+            "Eq. 3 to the letter": {"loss": "eq3_literal", "beta": "1.0"},
+        },
+        "figure 9": {
+            "10 DDIM steps": {"steps": "10"},
+            "20 DDIM steps": {"steps": "20"},
+            "50 DDIM steps": {"steps": "50"},
+            "100 DDIM steps": {"steps": "100"},
+        },
+    }
     config: Config
     abar: Tensor  # (T,)
 

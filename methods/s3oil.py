@@ -164,6 +164,38 @@ class S3OIL(Method):
             learning_rate=5e-4,  # a few thousand updates in all
         ),
     }
+    ablations = {
+        "2": {
+            "": {},
+            "CAM": {"msm": "off", "isc": "false", "csc": "off"},
+            "MSM": {"cam": "false", "isc": "false", "csc": "off"},
+            "ISC": {"cam": "false", "msm": "off", "csc": "off"},
+            "CSC": {"cam": "false", "msm": "off", "isc": "false"},
+            "CAM + MSM": {"isc": "false", "csc": "off"},
+            "CAM + ISC": {"msm": "off", "csc": "off"},
+            "CAM + CSC": {"msm": "off", "isc": "false"},
+            "MSM + ISC": {"cam": "false", "csc": "off"},
+            "MSM + CSC": {"cam": "false", "isc": "false"},
+            "ISC + CSC": {"cam": "false", "msm": "off"},
+        },
+        "3": {
+            "no module": {"cam": "false", "msm": "off", "isc": "false", "csc": "off"},
+            "SSM": {"cam": "false", "isc": "false", "csc": "off", "msm": "single"},
+            "MSM": {"cam": "false", "isc": "false", "csc": "off"},
+        },
+        "5": {
+            "lambda_cam=10": {"lambda_cam": "10"},
+            "lambda_cam=80": {"lambda_cam": "80"},
+            "lambda_msm=10": {"lambda_msm": "10"},
+            "lambda_msm=80": {"lambda_msm": "80"},
+            "lambda_gan=10": {"lambda_gan": "10"},
+            "lambda_gan=100": {"lambda_gan": "100"},
+            "lambda_csc=5": {"lambda_csc": "5"},
+            "lambda_csc=20": {"lambda_csc": "20"},
+            "lambda_isc=5": {"lambda_isc": "5"},
+            "lambda_isc=20": {"lambda_isc": "20"},
+        },
+    }
     config: Config
 
     def __init__(self, config: Config, source_channels: int, target_channels: int) -> None:
@@ -362,3 +394,9 @@ class S3OIL(Method):
     def translate(self, source: Float[Tensor, "B C_source H W"], seeds: Int64[Tensor, " B"]) -> Float[Tensor, "B C_target H W"]:
         """G(x)."""
         return self.G(source)
+
+    def translate_back(
+        self, target: Float[Tensor, "B C_target H W"], seeds: Int64[Tensor, " B"]
+    ) -> Float[Tensor, "B C_source H W"]:
+        """F(y)."""
+        return self.F(target)

@@ -116,6 +116,15 @@ class SemST(Method):
             batch_size=8,
         ),
     }
+    ablations = {
+        "3": {
+            "": {},
+            "no multi-scale": {"multiscale": "false"},
+            "no hDCE loss": {"contrast": "none"},
+            "lambda_ts=0": {"lambda_ts": "0"},
+            "lambda_ts=1": {"lambda_ts": "1"},
+        },
+    }
     config: Config
 
     def __init__(self, config: Config, source_channels: int, target_channels: int) -> None:

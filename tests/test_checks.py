@@ -79,6 +79,11 @@ FAULTS = {
     "a value without a source": ("config_is_frozen", 'setting(1.0, "choose: an equation of the paper")', "1.0"),
     "no word on deviations": ("card_is_complete", "Differs from the paper: in nothing known.", ""),
     "a card that is computed": ("card_is_complete", "year=2026", "year=2000 + 26"),
+    "a way back that stays where it is": (
+        "the_way_back",
+        OUT,
+        OUT + "\n\n    def translate_back(self, target, seeds):\n        return target",
+    ),
     "a state that is not in the state dict": (
         "state_dict_round_trip",
         OUT,

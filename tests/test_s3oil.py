@@ -269,6 +269,20 @@ def test_resnet_weights_go_into_both_encoders_and_into_cam(tmp_path):
         assert torch.equal(encoder.state_dict()["layer3.0.conv2.weight"], weights["layer3.0.conv2.weight"])
 
 
+def test_a_trained_state_holds_the_frozen_networks_so_that_a_trained_run_needs_no_asset():
+    with torch.device("meta"):
+        method = S3OIL(PAPER, 1, 3)
+    state = set(method.state_dict())
+    frozen = [*method.E.named_parameters("E"), *method.scorer.named_parameters("scorer"), ("scorer.classes", None)]
+    assert {name for name, _ in frozen} <= state
+
+
+def test_the_way_back_is_the_inverse_generator():
+    method = build().eval()
+    target = pairs(0).target
+    assert torch.equal(method.translate_back(target, torch.arange(2)), method.F(target))
+
+
 # --- The paper preset ---
 
 
