@@ -28,10 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source-range", metavar="LO,HI", help="the values that become -1 and 1; not needed for 8 bits")
     parser.add_argument(
         "--direction",
-        choices=("AtoB", "BtoA"),
+        choices=("AtoB", "BtoA", "BtoB"),
         default="AtoB",
-        help="BtoA: from the run's targets to its sources, by a method that learns both (default: AtoB)",
+        help="BtoA: from targets to sources, by a method that learns both; BtoB: targets after the method's autoencoder, "
+        "the upper bound of its translations (default: AtoB)",
     )
+    parser.add_argument("--map", metavar="NAME", help="write this map of each translation instead, such as confidence")
     parser.add_argument("--seed", type=int, default=0, help="of stochastic methods (default: 0)")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: a GPU where there is one)")
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a file that holds the method")
@@ -48,7 +50,7 @@ def command(args: argparse.Namespace) -> int:
     from sarbench.bench.settings import config_of
     from sarbench.bench.storage import read_json, refuse_unwritable
     from sarbench.bench.train import Hardware, read_weights
-    from sarbench.bench.translate import Backwards, translate_padded
+    from sarbench.bench.translate import backwards, map_of, translate_padded, upper_bound
 
     for plugin in args.plugin:
         registry.add_plugin(plugin)
@@ -73,9 +75,13 @@ def command(args: argparse.Namespace) -> int:
         method.load_state_dict(state)
     except RuntimeError as error:
         raise ContractError(f"the weights in {args.run} are not of today's {described['method']}; train it again") from error
-    domain = "source"
-    if args.direction == "BtoA":
-        method, domain = Backwards(method), "target"
+    domain = "source" if args.direction == "AtoB" else "target"
+    if args.map:
+        if domain == "target":
+            raise ContractError(f"--map {args.map} shows translations from A to B; leave --direction out")
+        method = map_of(method, args.map)
+    elif domain == "target":
+        method = (backwards if args.direction == "BtoA" else upper_bound)(method)
     limits = args.source_range or described["options"].get(f"{domain}_range")
     repeated = domain == "source" and described["options"].get("channels") == "repeat"
     problems = []

@@ -254,6 +254,7 @@ class Method(nn.Module, ABC):
     presets: ClassVar[Mapping[str, Any]]  # "paper", "bench", "tiny" -> a frozen config dataclass
     expected_failures: ClassVar[Mapping[str, str]] = {}  # check name -> reason; strict: keeping the promise fails too
     fitted: ClassVar[tuple[str, ...]] = ()  # buffers that `fit` fills, of any shape
+    maps: ClassVar[tuple[str, ...]] = ()  # what `show` can show of a translation
     # The paper's ablations: table -> the row's name, as in leaderboards/published -> the settings that make it
     ablations: ClassVar[Mapping[str, Mapping[str, Mapping[str, str]]]] = {}
 
@@ -340,6 +341,22 @@ class Method(nn.Module, ABC):
             f"{self.card.title} learns no way back from targets to sources; train it on the data turned round, "
             "such as --data-option direction=BtoA"
         )
+
+    def reconstruct(
+        self, target: Float[Tensor, "B C_target H W"], seeds: Int64[Tensor, " B"]
+    ) -> Float[Tensor, "B C_target H W"]:
+        """Targets after the part of the method that every translation passes, such as an autoencoder: its upper bound.
+
+        `sarbench translate --direction BtoB` calls it.
+        """
+        raise ContractError(f"{self.card.title} has no part that a target could pass alone, so no upper bound to show")
+
+    def show(self, name: str, source: Float[Tensor, "B C_source H W"], seeds: Int64[Tensor, " B"]) -> Float[Tensor, "B 1 H W"]:
+        """The map of that name, one of `maps`, of translating these sources with these seeds, in [-1, 1].
+
+        `sarbench translate --map NAME` calls it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} names maps, so it needs a show")
 
     def refuse_bad_source(self, source: Tensor) -> None:
         """Raise ContractError for a source that this method can't take: channels, size, dtype."""

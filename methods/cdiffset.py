@@ -110,6 +110,7 @@ class CDiffSET(Method):
             batch_size=8,
         ),
     }
+    maps = ("confidence",)
     ablations = {
         "3": {
             "": {},
@@ -123,6 +124,7 @@ class CDiffSET(Method):
             "Eq. 3 to the letter": {"loss": "eq3_literal", "beta": "1.0"},
         },
         "figure 9": {
+            "1 DDIM step": {"steps": "1"},
             "10 DDIM steps": {"steps": "10"},
             "20 DDIM steps": {"steps": "20"},
             "50 DDIM steps": {"steps": "50"},
@@ -230,9 +232,15 @@ class CDiffSET(Method):
         c = (c - low) / (high - low).clamp_min(torch.finfo(c.dtype).tiny)
         return F.interpolate(c, source.shape[2:], mode="bicubic").clamp(0.0, 1.0)
 
-    def reconstruct(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 3 H W"]:
-        """The image after the VAE alone: of targets, the upper bound of any translation (Table 4)."""
-        return self._decoded(self.encoder(_rgb(image))[0])
+    def show(self, name: str, source: Float[Tensor, "B C_source H W"], seeds: Int64[Tensor, " B"]) -> Float[Tensor, "B 1 H W"]:
+        """The confidence map, from -1 to 1."""
+        return 2.0 * self.confidence_maps(source, seeds) - 1.0
+
+    def reconstruct(
+        self, target: Float[Tensor, "B C_target H W"], seeds: Int64[Tensor, " B"]
+    ) -> Float[Tensor, "B C_target H W"]:
+        """Targets after the VAE alone: the upper bound of any translation (Table 4)."""
+        return self._decoded(self.encoder(_rgb(target))[0])
 
     def _predict(self, z_t: Tensor, z_x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """Noise (B, latent, h, w) and raw confidence (B, 1, h, w); the SAR code comes first, as in the code (Eq. 2)."""

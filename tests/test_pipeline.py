@@ -151,12 +151,37 @@ def test_a_method_that_learns_both_ways_translates_a_folder_of_targets_back(tmp_
         assert np.abs(read_image(file).transpose(2, 0, 1).astype(int) - back).max() <= 1
 
 
-def test_a_method_without_a_way_back_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bench = bench_of(tmp_path)
+def test_a_diffusion_run_shows_its_confidence_and_the_upper_bound_of_its_autoencoder(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, budget=8)
+    method, _ = bench.trained("cdiffset", 0)
+    run, blobs = str(bench.folder / "cdiffset/0"), tmp_path / "blobs/test"
+    assert cli.main(["translate", run, str(blobs / "sar"), str(tmp_path / "maps"), "--map", "confidence"]) == 0
+    assert cli.main(["translate", run, str(blobs / "opt"), str(tmp_path / "best"), "--direction", "BtoB"]) == 0
+    maps, best = find_images(tmp_path / "maps"), find_images(tmp_path / "best")
+    assert len(maps) == len(best) == 5
+    for sample_id, shown, bound in zip(bench.material.test, maps.values(), best.values(), strict=True):
+        assert read_image(shown).shape == (64, 64, 1)
+        target = torch.from_numpy(bench.material.images.target(sample_id))[None]
+        with torch.inference_mode():
+            expected = quantise(method.reconstruct(target, torch.zeros(1, dtype=torch.int64))[0].numpy())
+        assert np.abs(read_image(bound).transpose(2, 0, 1).astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--map", "confidence"], "pix2pix has no map 'confidence' of its translations; it has: none"),
+        (["--direction", "BtoB"], "pix2pix has no part that a target could pass alone"),
+        (["--direction", "BtoA"], "pix2pix learns no way back"),
+        (["--map", "confidence", "--direction", "BtoA"], "leave --direction out"),
+    ],
+)
+def test_a_view_that_a_method_does_not_have_is_refused(tmp_path: Path, capsys, words: list[str], message: str) -> None:
+    bench = bench_of(tmp_path, budget=4)
     bench.trained("pix2pix", 0)
-    words = [str(bench.folder / "pix2pix/0"), str(tmp_path / "blobs/test/opt"), str(tmp_path / "out"), "--device", "cpu"]
-    assert cli.main(["translate", *words, "--direction", "BtoA"]) == 1
-    assert "pix2pix learns no way back" in capsys.readouterr().err
+    given = [str(bench.folder / "pix2pix/0"), str(tmp_path / "blobs/test/opt"), str(tmp_path / "out"), "--device", "cpu"]
+    assert cli.main(["translate", *given, *words]) == 1
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
