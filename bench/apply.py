@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="BtoA: from targets to sources, by a method that learns both; BtoB: targets after the method's autoencoder, "
         "the upper bound of its translations (default: AtoB)",
     )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting changed for this alone, which the trained weights fit all the same, such as steps=10 of a diffusion",
+    )
     parser.add_argument("--map", metavar="NAME", help="write this map of each translation instead, such as confidence")
     parser.add_argument("--seed", type=int, default=0, help="of stochastic methods (default: 0)")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: a GPU where there is one)")
@@ -46,6 +54,7 @@ def command(args: argparse.Namespace) -> int:
 
     from sarbench.bench.images import SUFFIXES, find_images, lossless_suffix, quantise, read_georeference, write_image
     from sarbench.bench.keys import key
+    from sarbench.bench.options import pair
     from sarbench.bench.progress import Progress
     from sarbench.bench.settings import config_of
     from sarbench.bench.storage import read_json, refuse_unwritable
@@ -68,13 +77,15 @@ def command(args: argparse.Namespace) -> int:
     if args.out.resolve() == args.source.resolve():
         raise ContractError(f"{args.out} holds the images to translate, which would be overwritten; name another folder")
     with registry.blaming(described["method"]):
-        config = config_of(described["method"], described["preset"], described["settings"])
+        settings = described["settings"] | dict(pair(text) for text in args.set)
+        config = config_of(described["method"], described["preset"], settings)
         method = cls(config, described["source_channels"], described["target_channels"])
         method = hardware.prepare(method)
     try:
         method.load_state_dict(state)
     except RuntimeError as error:
-        raise ContractError(f"the weights in {args.run} are not of today's {described['method']}; train it again") from error
+        remedy = f"leave out --set {' '.join(args.set)}" if args.set else "train it again"
+        raise ContractError(f"the weights in {args.run} are not of today's {described['method']}; {remedy}") from error
     domain = "source" if args.direction == "AtoB" else "target"
     if args.map:
         if domain == "target":
@@ -97,14 +108,17 @@ def command(args: argparse.Namespace) -> int:
         registry.blaming(described["method"]),
         Progress(f"translate with {described['method']}", len(files), unit="images") as progress,
     ):
+        seconds = 0.0
         for name, file in files.items():
             source = torch.from_numpy(_read(file, method.source_channels, limits, repeated))[None]
             seeds = torch.tensor([key(args.seed, "translate", name)])
+            began = time.perf_counter()
             output = quantise(translate_padded(method, source, seeds, hardware)[0].numpy()).transpose(1, 2, 0)
+            seconds += time.perf_counter() - began
             where = read_georeference(file)
             write_image(args.out / (name + lossless_suffix(output.shape[2], where)), np.ascontiguousarray(output), where)
             progress.advance()
-    print(f"{len(files)} images in {args.out}")
+    print(f"{len(files)} images in {args.out}, {seconds / len(files):.3g} s each to translate")
     return 0
 
 

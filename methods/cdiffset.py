@@ -123,13 +123,6 @@ class CDiffSET(Method):
             "Eq. 3 with the residual squared": {"loss": "eq3_sq", "beta": "1.0"},
             "Eq. 3 to the letter": {"loss": "eq3_literal", "beta": "1.0"},
         },
-        "figure 9": {
-            "1 DDIM step": {"steps": "1"},
-            "10 DDIM steps": {"steps": "10"},
-            "20 DDIM steps": {"steps": "20"},
-            "50 DDIM steps": {"steps": "50"},
-            "100 DDIM steps": {"steps": "100"},
-        },
     }
     config: Config
     abar: Tensor  # (T,)

@@ -151,12 +151,19 @@ def test_a_method_that_learns_both_ways_translates_a_folder_of_targets_back(tmp_
         assert np.abs(read_image(file).transpose(2, 0, 1).astype(int) - back).max() <= 1
 
 
-def test_a_diffusion_run_shows_its_confidence_and_the_upper_bound_of_its_autoencoder(tmp_path: Path) -> None:
+def test_a_diffusion_run_shows_its_confidence_its_upper_bound_and_other_numbers_of_steps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     bench = bench_of(tmp_path, budget=8)
     method, _ = bench.trained("cdiffset", 0)
     run, blobs = str(bench.folder / "cdiffset/0"), tmp_path / "blobs/test"
     assert cli.main(["translate", run, str(blobs / "sar"), str(tmp_path / "maps"), "--map", "confidence"]) == 0
     assert cli.main(["translate", run, str(blobs / "opt"), str(tmp_path / "best"), "--direction", "BtoB"]) == 0
+    capsys.readouterr()
+    assert cli.main(["translate", run, str(blobs / "sar"), str(tmp_path / "fast"), "--set", "steps=2"]) == 0
+    assert "s each to translate" in capsys.readouterr().out
+    assert cli.main(["translate", run, str(blobs / "sar"), str(tmp_path / "wide"), "--set", "unet_widths=[32,96]"]) == 1
+    assert "leave out --set unet_widths" in capsys.readouterr().err
     maps, best = find_images(tmp_path / "maps"), find_images(tmp_path / "best")
     assert len(maps) == len(best) == 5
     for sample_id, shown, bound in zip(bench.material.test, maps.values(), best.values(), strict=True):
