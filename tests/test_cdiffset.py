@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -591,3 +592,10 @@ def test_a_damaged_or_other_model_is_refused_by_name(home, tmp_path, monkeypatch
 def test_a_model_of_other_widths_is_refused(find):
     with pytest.raises(ContractError, match="another model than the config describes"):
         loaded(find, unet_widths=(32, 32))
+
+
+def test_without_the_extra_the_paper_preset_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(ContractError, match=r"needs diffusers .*pip install 'sarbench\[diffusion\]'"):
+        build(STABLE)
+    assert build(TINY).pretrained == ()
