@@ -19,7 +19,7 @@ LEFT_OUT = ("--method", "--set")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `sarbench ablate`: those of `sarbench run`, for one method."""
     parser.add_argument("method", help="the method")
-    parser.add_argument("--table", required=True, help="the table of its paper, such as 2")
+    parser.add_argument("--table", required=True, help="the table, figure or section of its paper, such as 2 or 'figure 9'")
     for flag, words in OPTIONS:
         if flag not in LEFT_OUT:
             parser.add_argument(flag, **words)
@@ -28,11 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def command(args: argparse.Namespace) -> int:
     """Run every row and print the board; 1 if a row failed, the others still run."""
     from sarbench.bench.pipeline import run_all
+    from sarbench.bench.published import title_of
 
     options: dict[str, Any] = {**vars(args), "method": [args.method], "set": []}
     failed = 0
     for row, settings in rows_of(args.method, args.table).items():
-        print(f"table {args.table}, {row or 'the full method'}: {settings or 'as the preset has it'}", flush=True)
+        print(f"{title_of(args.table)}, {row or 'the full method'}: {settings or 'as the preset has it'}", flush=True)
         failed |= run_all(request({**options, "set": [f"{key}={value}" for key, value in settings.items()]}))
     return failed
 
@@ -41,5 +42,5 @@ def rows_of(name: str, table: str) -> Mapping[str, Mapping[str, str]]:
     """The rows of a table and the settings that make them; ContractError for a method or a table that has none."""
     known = registry.load_method(name).ablations
     if table not in known:
-        raise ContractError(f"{name} knows no ablation of table {table!r}; it knows: {', '.join(known) or 'none'}")
+        raise ContractError(f"{name} knows no ablation {table!r}; it knows: {', '.join(known) or 'none'}")
     return known[table]

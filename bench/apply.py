@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, help="the folder of images to translate")
     parser.add_argument("out", type=Path, help="where the translations go, under the same names")
     parser.add_argument("--source-range", metavar="LO,HI", help="the values that become -1 and 1; not needed for 8 bits")
+    parser.add_argument(
+        "--direction",
+        choices=("AtoB", "BtoA", "BtoB"),
+        default="AtoB",
+        help="BtoA: from targets to sources, by a method that learns both; BtoB: targets after the method's autoencoder, "
+        "the upper bound of its translations (default: AtoB)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting changed for this alone, which the trained weights fit all the same, such as steps=10 of a diffusion",
+    )
+    parser.add_argument("--map", metavar="NAME", help="write this map of each translation instead, such as confidence")
     parser.add_argument("--seed", type=int, default=0, help="of stochastic methods (default: 0)")
     parser.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:N (default: a GPU where there is one)")
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a file that holds the method")
@@ -38,11 +54,12 @@ def command(args: argparse.Namespace) -> int:
 
     from sarbench.bench.images import SUFFIXES, find_images, lossless_suffix, quantise, read_georeference, write_image
     from sarbench.bench.keys import key
+    from sarbench.bench.options import pair
     from sarbench.bench.progress import Progress
     from sarbench.bench.settings import config_of
     from sarbench.bench.storage import read_json, refuse_unwritable
     from sarbench.bench.train import Hardware, read_weights
-    from sarbench.bench.translate import translate_padded
+    from sarbench.bench.translate import backwards, map_of, translate_padded, upper_bound
 
     for plugin in args.plugin:
         registry.add_plugin(plugin)
@@ -60,18 +77,28 @@ def command(args: argparse.Namespace) -> int:
     if args.out.resolve() == args.source.resolve():
         raise ContractError(f"{args.out} holds the images to translate, which would be overwritten; name another folder")
     with registry.blaming(described["method"]):
-        config = config_of(described["method"], described["preset"], described["settings"])
+        settings = described["settings"] | dict(pair(text) for text in args.set)
+        config = config_of(described["method"], described["preset"], settings)
         method = cls(config, described["source_channels"], described["target_channels"])
         method = hardware.prepare(method)
     try:
         method.load_state_dict(state)
     except RuntimeError as error:
-        raise ContractError(f"the weights in {args.run} are not of today's {described['method']}; train it again") from error
-    limits = args.source_range or described["options"].get("source_range")
+        remedy = f"leave out --set {' '.join(args.set)}" if args.set else "train it again"
+        raise ContractError(f"the weights in {args.run} are not of today's {described['method']}; {remedy}") from error
+    domain = "source" if args.direction == "AtoB" else "target"
+    if args.map:
+        if domain == "target":
+            raise ContractError(f"--map {args.map} shows translations from A to B; leave --direction out")
+        method = map_of(method, args.map)
+    elif domain == "target":
+        method = (backwards if args.direction == "BtoA" else upper_bound)(method)
+    limits = args.source_range or described["options"].get(f"{domain}_range")
+    repeated = domain == "source" and described["options"].get("channels") == "repeat"
     problems = []
     for file in files.values():
         try:
-            _read(file, described, limits)
+            _read(file, method.source_channels, limits, repeated)
         except ContractError as error:
             problems.append(str(error))
     if problems:
@@ -81,27 +108,29 @@ def command(args: argparse.Namespace) -> int:
         registry.blaming(described["method"]),
         Progress(f"translate with {described['method']}", len(files), unit="images") as progress,
     ):
+        seconds = 0.0
         for name, file in files.items():
-            source = torch.from_numpy(_read(file, described, limits))[None]
+            source = torch.from_numpy(_read(file, method.source_channels, limits, repeated))[None]
             seeds = torch.tensor([key(args.seed, "translate", name)])
+            began = time.perf_counter()
             output = quantise(translate_padded(method, source, seeds, hardware)[0].numpy()).transpose(1, 2, 0)
+            seconds += time.perf_counter() - began
             where = read_georeference(file)
             write_image(args.out / (name + lossless_suffix(output.shape[2], where)), np.ascontiguousarray(output), where)
             progress.advance()
-    print(f"{len(files)} images in {args.out}")
+    print(f"{len(files)} images in {args.out}, {seconds / len(files):.3g} s each to translate")
     return 0
 
 
-def _read(file: Path, described: dict[str, Any], limits: str | None) -> Any:
-    """One image as the run's method takes it: float32 in [-1, 1], (C, H, W)."""
+def _read(file: Path, wanted: int, limits: str | None, repeated: bool) -> Any:
+    """One image as the run's method takes it: float32 in [-1, 1], (C, H, W); one channel `repeated` if need be."""
     import numpy as np
 
     from sarbench.bench.images import read_image, scale
 
     pixels = read_image(file)
     low, high = _range(file, str(pixels.dtype), limits)
-    wanted = described["source_channels"]
-    if pixels.shape[2] == 1 and described["options"].get("channels") == "repeat":
+    if pixels.shape[2] == 1 and repeated:
         pixels = pixels.repeat(wanted, axis=2)
     if pixels.shape[2] != wanted:
         raise ContractError(f"{file} has {pixels.shape[2]} channels; this run takes {wanted}")

@@ -21,6 +21,7 @@ VARIABLE = "SARBENCH_ASSETS"
 TORCHVISION = "https://download.pytorch.org/models"
 PYIQA = "https://huggingface.co/chaofengc/IQA-PyTorch-Weights/resolve/main"
 PYIQA_MIRROR = "https://github.com/chaofengc/IQA-PyTorch/releases/download/v0.1-weights"
+CLIP_REVISION = "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
 PYIQA_LICENCE = "of pyiqa: PolyForm Noncommercial 1.0.0 and NTU S-Lab 1.0, not for commercial use"
 
 
@@ -130,6 +131,44 @@ ASSETS: dict[str, Asset] = {
         used_by=("nima@vgg16",),
         mirrors=(f"{PYIQA_MIRROR}/NIMA_VGG16_ava-dc4e8265.pth",),
     ),
+    "resnet50": Asset(
+        about="ResNet-50 trained on ImageNet, the first weights of torchvision: encoder and features of S3OIL",
+        url=f"{TORCHVISION}/resnet50-0676ba61.pth",
+        file=File("resnet50-0676ba61.pth", "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a"),
+        size_bytes=102_530_333,
+        licence="BSD-3-Clause",
+        used_by=("s3oil",),
+    ),
+    "clip_vit_b32": Asset(
+        about="CLIP ViT-B/32 of OpenAI, under the names of transformers: what S3OIL compares contents by",
+        url=f"https://huggingface.co/openai/clip-vit-base-patch32/resolve/{CLIP_REVISION}/pytorch_model.bin",
+        file=File("clip-vit-base-patch32.bin", "a63082132ba4f97a80bea76823f544493bffa8082296d62d71581a4feff1576f"),
+        size_bytes=605_247_071,
+        licence="MIT",
+        used_by=("s3oil",),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A folder of several files, which is looked for by its name; its parts are checked by the method that reads them."""
+
+    about: str
+    url: str  # where a person gets it
+    parts: tuple[str, ...]  # sub-folders that it must have
+    licence: str
+    used_by: tuple[str, ...]
+
+
+MODELS: dict[str, Model] = {
+    "stable-diffusion-2-1-base": Model(
+        about="Stable Diffusion 2.1 for 512 px, in the layout of diffusers, as safetensors",
+        url="https://huggingface.co/Manojb/stable-diffusion-2-1-base",
+        parts=("scheduler", "text_encoder", "tokenizer", "unet", "vae"),
+        licence="CreativeML Open RAIL++-M",
+        used_by=("cdiffset",),
+    ),
 }
 
 
@@ -145,7 +184,9 @@ def folders() -> list[Path]:
 
 
 def find(name: str) -> Path:
-    """The asset's file: one of its names, with the sha256 that belongs to it. Raises AssetMissing otherwise."""
+    """The asset's file: one of its names, with the sha256 that belongs to it; a model's folder. AssetMissing otherwise."""
+    if name in MODELS:
+        return _find_model(name)
     asset = _asset(name)
     wrong = []
     for folder in folders():
@@ -159,6 +200,21 @@ def find(name: str) -> Path:
     raise AssetMissing(
         f"{name} missing ({asset.file.name}, sha256 {_shown(asset.file)}, put it in {VARIABLE}={given} "
         f"or run `sarbench fetch {name}`){''.join(wrong)}"
+    )
+
+
+def _find_model(name: str) -> Path:
+    for folder in folders():
+        if all((folder / name / part).is_dir() for part in MODELS[name].parts):
+            return folder / name
+    raise AssetMissing(f"{name} missing: {_how_to_get(name)}")
+
+
+def _how_to_get(name: str) -> str:
+    model = MODELS[name]
+    return (
+        f"copy {model.url} with its folders {', '.join(model.parts)} into a folder named {name}, "
+        f"and name the folder that holds that one in {VARIABLE}"
     )
 
 
@@ -203,7 +259,7 @@ def command(args: argparse.Namespace) -> int:
     if not (args.name or args.all or args.list):
         raise ContractError(f"name an asset, or say --all or --list; there are: {', '.join(ASSETS)}")
     if args.list:
-        for name in ASSETS:
+        for name in (*ASSETS, *MODELS):
             print(_described(name))
     wanted = list(ASSETS) if args.all else args.name
     for name in wanted:
@@ -220,12 +276,14 @@ def command(args: argparse.Namespace) -> int:
 
 
 def _described(name: str) -> str:
-    asset = ASSETS[name]
-    about = f"{name}  {asset.about}; {asset.size_bytes / 1e6:.0f} MB, {asset.licence}, for {', '.join(asset.used_by)}"
+    known = MODELS.get(name) or ASSETS[name]
+    size = "copied by hand" if isinstance(known, Model) else f"{known.size_bytes / 1e6:.0f} MB"
+    about = f"{name}  {known.about}; {size}, {known.licence}, for {', '.join(known.used_by)}"
     try:
         return f"{about}\n  here: {find(name)}"
     except AssetMissing:
-        return f"{about}\n  not here: {asset.url}, sha256 {_shown(asset.file)}"
+        content = "" if isinstance(known, Model) else f", sha256 {_shown(known.file)}"
+        return f"{about}\n  not here: {known.url}{content}"
 
 
 def _shown(file: File) -> str:
@@ -233,6 +291,8 @@ def _shown(file: File) -> str:
 
 
 def _asset(name: str) -> Asset:
+    if name in MODELS:
+        raise ContractError(_how_to_get(name))
     if name not in ASSETS:
         raise ContractError(f"unknown asset {name!r}; choose from: {', '.join(ASSETS)}")
     return ASSETS[name]

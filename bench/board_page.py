@@ -12,7 +12,7 @@ from sarbench.bench import markdown, registry
 from sarbench.bench.board import Board, Entry, board_of, name_of, number
 from sarbench.bench.board_sections import audit, by_land_cover, misregistration, shares
 from sarbench.bench.board_tables import Notes, legend, score_table
-from sarbench.bench.published import Published
+from sarbench.bench.published import Published, title_of
 from sarbench.bench.records import Loaded, Record
 
 GENERATED = f"{markdown.GENERATED} the records in results/. Don't edit. -->"
@@ -178,7 +178,7 @@ def _ablations(board: Board, published: Sequence[Published]) -> list[str]:
             why = (
                 "The published numbers are of other data, budgets and metric codes: compare the order of rows, not the numbers."
             )
-            parts += [f"## Ablation: table {markdown.text(table)} of `{method}`", why, markdown.table(rows, left=1)]
+            parts += [f"## Ablation: {markdown.text(title_of(table))} of `{method}`", why, markdown.table(rows, left=1)]
     return parts
 
 

@@ -28,7 +28,7 @@ from sarbench.bench import registry
 from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import Batch, Method, Pairs, key, normal
 from sarbench.bench.train import Game, Hardware, read_weights, write_weights
-from sarbench.bench.translate import translate
+from sarbench.bench.translate import backwards, map_of, translate, upper_bound
 
 CPU = Hardware()
 OVERFIT_STEPS = 300  # at most; the check ends as soon as the loss has fallen
@@ -233,6 +233,30 @@ def check_translation_changes_nothing(case: Case) -> None:
     assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
 
 
+def check_the_other_directions_are_translations(case: Case) -> None:
+    """The way back and the upper bound, where a method has them, keep the grid and do not depend on the batch."""
+    cls, pairs, (c_source, c_target) = case.cls, case.pairs(2, case.side, case.side), case.channels
+    for view, own, base, channels in (
+        (backwards, cls.translate_back, Method.translate_back, c_source),
+        (upper_bound, cls.reconstruct, Method.reconstruct, c_target),
+    ):
+        if own is base:
+            continue
+        method = view(case.ready())
+        together = translate(method, pairs.target, pairs.seeds, CPU)
+        assert together.shape == (2, channels, case.side, case.side)
+        alone = torch.cat([translate(method, pairs.target[i : i + 1], pairs.seeds[i : i + 1], CPU) for i in range(2)])
+        torch.testing.assert_close(alone, together, atol=1e-4, rtol=0)
+
+
+def check_maps_are_images(case: Case) -> None:
+    """Each map that a method names can be shown: one channel, the grid of the source, values in [-1, 1]."""
+    pairs = case.pairs(2, case.side, case.side)
+    for name in case.cls.maps:
+        shown = translate(map_of(case.ready(), name), pairs.source, pairs.seeds, CPU)
+        assert shown.shape == (2, 1, case.side, case.side)
+
+
 def check_no_target_reaches_translate(case: Case) -> None:
     """A fresh process that holds only the weights, the source and the seeds gives the same images."""
     assert list(inspect.signature(case.cls.translate).parameters) == ["self", "source", "seeds"]
@@ -359,8 +383,8 @@ def check_loss_falls_on_four_pairs(case: Case) -> None:
 
 
 def _four_pairs(case: Case, four: Pairs) -> Iterator[Batch]:
-    """The four pairs again and again, in batches of the method's own size."""
-    size: int = case.cls.presets["tiny"].batch_size
+    """The four pairs again and again, in batches of the method's own size, but no pair twice in one."""
+    size: int = min(4, case.cls.presets["tiny"].batch_size)
     supervision, at = case.cls.card.supervision, 0
     while True:
         rows = [(at + i) % 4 for i in range(size)]

@@ -94,6 +94,7 @@ def bench(request: pytest.FixtureRequest) -> Bench:
     with _terminal(config):
         print(describe(made), flush=True)
         try:
+            made.refuse_missing_assets(asked.methods, asked.seeds)
             _ = made.material
         except ContractError as error:
             pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)

@@ -10,6 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -253,6 +254,7 @@ class Method(nn.Module, ABC):
     presets: ClassVar[Mapping[str, Any]]  # "paper", "bench", "tiny" -> a frozen config dataclass
     expected_failures: ClassVar[Mapping[str, str]] = {}  # check name -> reason; strict: keeping the promise fails too
     fitted: ClassVar[tuple[str, ...]] = ()  # buffers that `fit` fills, of any shape
+    maps: ClassVar[tuple[str, ...]] = ()  # what `show` can show of a translation
     # The paper's ablations: table -> the row's name, as in leaderboards/published -> the settings that make it
     ablations: ClassVar[Mapping[str, Mapping[str, Mapping[str, str]]]] = {}
 
@@ -294,17 +296,18 @@ class Method(nn.Module, ABC):
         """The assets it starts from, with this config; the card names those of all presets."""
         return self.card.pretrained
 
-    def load_pretrained(self, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Take up the state dict of each asset named in `pretrained`; the harness calls it once, before `fit`.
-
-        Networks are built without them, so that building costs no download. Not called where trained weights follow.
-        """
-        if weights:
-            raise NotImplementedError(f"{type(self).__name__} names pretrained assets, so it needs a load_pretrained")
-
     def players(self) -> dict[str, Player]:
         """The players by name; none for a method that does not learn by gradients."""
         return {}
+
+    def load_pretrained(self, find: Callable[[str], Path]) -> None:
+        """Take up the assets named in `pretrained`; `find(name)` is the file of one, or the folder of a model.
+
+        The harness calls it once, before `fit` and training, with the networks on their device. It is not called where a
+        run's own weights are loaded: these hold every network, frozen ones too, so that a trained run needs no asset.
+        """
+        if self.pretrained:
+            raise NotImplementedError(f"{type(self).__name__} names pretrained assets, so it needs a load_pretrained")
 
     def fit(self, pairs: Iterable[Pairs]) -> None:
         """See the training split once, before training: statistics and memories go into the buffers named in `fitted`.
@@ -326,6 +329,34 @@ class Method(nn.Module, ABC):
 
         Runs in eval mode without gradients. No target can reach it.
         """
+
+    def translate_back(
+        self, target: Float[Tensor, "B C_target H W"], seeds: Int64[Tensor, " B"]
+    ) -> Float[Tensor, "B C_source H W"]:
+        """Target images to source images, under the rules of `translate`; for a method that learns this direction too.
+
+        `sarbench translate --direction BtoA` calls it. The scores of a run are of `translate` alone.
+        """
+        raise ContractError(
+            f"{self.card.title} learns no way back from targets to sources; train it on the data turned round, "
+            "such as --data-option direction=BtoA"
+        )
+
+    def reconstruct(
+        self, target: Float[Tensor, "B C_target H W"], seeds: Int64[Tensor, " B"]
+    ) -> Float[Tensor, "B C_target H W"]:
+        """Targets after the part of the method that every translation passes, such as an autoencoder: its upper bound.
+
+        `sarbench translate --direction BtoB` calls it.
+        """
+        raise ContractError(f"{self.card.title} has no part that a target could pass alone, so no upper bound to show")
+
+    def show(self, name: str, source: Float[Tensor, "B C_source H W"], seeds: Int64[Tensor, " B"]) -> Float[Tensor, "B 1 H W"]:
+        """The map of that name, one of `maps`, of translating these sources with these seeds, in [-1, 1].
+
+        `sarbench translate --map NAME` calls it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} names maps, so it needs a show")
 
     def refuse_bad_source(self, source: Tensor) -> None:
         """Raise ContractError for a source that this method can't take: channels, size, dtype."""

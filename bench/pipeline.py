@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sarbench.bench import board_page, ceiling, leaderboard, ranks, registry, strip
-from sarbench.bench.assets import load_state_dict
+from sarbench.bench import assets, board_page, ceiling, leaderboard, ranks, registry, strip
 from sarbench.bench.cost import device_name, peak_memory_bytes, translation_cost
 from sarbench.bench.errors import ContractError
 from sarbench.bench.honeypots import HONEYPOTS
@@ -167,9 +166,7 @@ class Bench:
         cls = registry.load_method(name)
         torch.manual_seed(key(seed, "init"))
         dataset = self.material.dataset
-        method = cls(self.config(name), dataset.source_channels, dataset.target_channels)
-        method.load_pretrained({asset: load_state_dict(asset) for asset in method.pretrained})
-        return self.hardware.prepare(method)
+        return self.hardware.prepare(cls(self.config(name), dataset.source_channels, dataset.target_channels))
 
     def config(self, name: str) -> Any:
         """The method's hyperparameters: those of the preset, with this run's settings."""
@@ -201,6 +198,38 @@ class Bench:
             [name, code_hash(name), config, self.track.terms(), self.data.identity.content_hash, seed, hardware]
         )
 
+    def is_trained(self, name: str, seed: int) -> bool:
+        """Whether the trained weights of this very run are on disk."""
+        try:
+            return read_weights(self.folder_of(name, seed) / "weights.safetensors", self.run_key(name, seed)) is not None
+        except ContractError:
+            return False
+
+    def missing_assets(self, name: str, channels: tuple[int, int]) -> list[str]:
+        """The assets that a method starts from and that are not on this machine, each with how to get it."""
+        cls = registry.load_method(name)
+        if not cls.card.pretrained:  # it names those of all presets
+            return []
+        with registry.blaming(name), torch.device("meta"):
+            needed = cls(self.config(name), *channels).pretrained
+        missing = []
+        for asset in needed:
+            try:
+                assets.find(asset)
+            except assets.AssetMissing as error:
+                missing.append(f"{name}: {error}")
+        return missing
+
+    def refuse_missing_assets(self, names: Iterable[str], seeds: Iterable[int]) -> None:
+        """Raise one ContractError for all assets that runs yet to be trained start from and that are not here."""
+        dataset, seeds, missing = self.track.open_dataset(), tuple(seeds), []
+        for name in names:
+            found = self.missing_assets(name, (dataset.source_channels, dataset.target_channels))
+            if found and not all(self.is_trained(name, seed) for seed in seeds):
+                missing += found
+        if missing:
+            raise ContractError("\n".join(missing))
+
     def trained(self, name: str, seed: int) -> tuple[Method, dict[str, Any]]:
         """The trained method and what training cost, from disk if this run was trained before.
 
@@ -223,6 +252,7 @@ class Bench:
         if ranks.rank() == 0:
             self._describe(method, name, folder, run_key)
         cost: dict[str, Any] = dict(zip(COST, (run_key, 0, 0, None, None), strict=True))
+        method.load_pretrained(assets.find)
         self._fit(method)
         if method.players():
             done = train(
@@ -549,6 +579,7 @@ def run_all(request: Request) -> int:
     say(describe(bench))
     for name in request.methods:
         refuse_uneven_batch(name, bench.config(name), ranks.count() * request.hardware.accumulate)
+    bench.refuse_missing_assets(request.methods, request.seeds)
     failed = []
     for name in honeypots_of(request.track):
         bench.run_honeypot(name)

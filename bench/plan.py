@@ -11,14 +11,13 @@ import torch
 from sarbench.bench import registry
 from sarbench.bench.cost import device_name
 from sarbench.bench.dataset import BOTH, Dataset
-from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import Batch, Method, Pairs, key, normal
 from sarbench.bench.material import Packed, is_known
 from sarbench.bench.options import Request
 from sarbench.bench.pipeline import Bench, unmeasured
 from sarbench.bench.settings import config_of
 from sarbench.bench.tracks import how_to_get
-from sarbench.bench.train import Game, Hardware, read_weights
+from sarbench.bench.train import Game, Hardware
 from sarbench.bench.translate import BATCH_SIZE, translate_padded
 
 TIMED_SECONDS = 3.0  # a method is timed until this much has passed, but at least one step after the first
@@ -48,10 +47,12 @@ def plan(asked: Request) -> str:
     lines += _data(asked, dataset, sizes, known)
     bench = Bench(track, asked.hardware, asked.runs, asked.leaderboards, asked.settings)
     seconds_all, bytes_all = 0.0, _mapped_bytes(asked, dataset)
-    rows = []
+    rows: list[str] = []
+    weights: list[str] = []
     for name in asked.methods:
-        for seed in asked.seeds:
-            done = known and _is_trained(bench, name, seed)
+        trained = {seed: known and bench.is_trained(name, seed) for seed in asked.seeds}
+        weights += [] if all(trained.values()) else bench.missing_assets(name, sizes.channels)
+        for seed, done in trained.items():
             steps, seconds, size = _cost(asked, name, sizes)
             rows.append(
                 f"  {name:<20} seed {seed}  {steps:>7} steps  "
@@ -61,6 +62,7 @@ def plan(asked: Request) -> str:
             seconds_all += 0.0 if done else seconds
             bytes_all += size
     lines += [f"runs ({track.size.budget_images} training images each):", *rows, ""]
+    lines += ["weights: MISSING, so that nothing would run", *(f"  {line}" for line in weights), ""] * bool(weights)
     lines += [f"in all: about {_duration(seconds_all)} on this machine, {_bytes(bytes_all)} on disk, scoring not counted", ""]
     return "\n".join(lines + unmeasured(track)).rstrip()
 
@@ -95,14 +97,6 @@ def _sizes(asked: Request, dataset: Dataset | None) -> _Sizes:
         return whole if crop_px is None else (min(crop_px, whole[0]), min(crop_px, whole[1]))
 
     return _Sizes(channels, cut(size.train_crop_px), cut(size.test_crop_px), *counts)
-
-
-def _is_trained(bench: Bench, name: str, seed: int) -> bool:
-    run_key = bench.run_key(name, seed)
-    try:
-        return read_weights(bench.folder_of(name, seed) / "weights.safetensors", run_key) is not None
-    except ContractError:
-        return False
 
 
 def _cost(asked: Request, name: str, sizes: _Sizes) -> tuple[int, float, int]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from sarbench.bench.storage import read_json, write_json
 from sarbench.bench.train import Hardware
 
 BATCH_SIZE = 8  # fixed, the last batch filled up: an image is then the same to the last bit whatever comes with it
+Function = Callable[[Tensor, Tensor], Tensor]
 TOLERANCE = 1e-4  # by which an output may leave [-1, 1] through rounding
 
 
@@ -50,6 +52,47 @@ def translate(method: Method, source: Tensor, seeds: Tensor, hardware: Hardware)
     if output.abs().max() > 1 + TOLERANCE:
         raise ContractError(f"{title} left [-1, 1]: {output.min():.4g} to {output.max():.4g}; end in tanh or clamp")
     return output.clamp(-1, 1)
+
+
+class View(Method):
+    """Another function of a method, called as `translate` is and held to the same contract."""
+
+    def __init__(self, method: Method, source_channels: int, target_channels: int, function: Function) -> None:
+        self.card = replace(method.card, channels="any")  # type: ignore[misc]
+        super().__init__(method.config, source_channels, target_channels)
+        self.method, self.function = method, function
+
+    @property
+    def size_multiple(self) -> int:
+        """As that of the method."""
+        return self.method.size_multiple
+
+    def translate(self, source: Tensor, seeds: Tensor) -> Tensor:
+        """What the function gives."""
+        return self.function(source, seeds)
+
+
+def backwards(method: Method) -> Method:
+    """The way back of a method, from targets to sources; ContractError where it has none."""
+    if type(method).translate_back is Method.translate_back:
+        method.translate_back(torch.empty(0), torch.empty(0))
+    return View(method, method.target_channels, method.source_channels, method.translate_back)
+
+
+def upper_bound(method: Method) -> Method:
+    """Targets after what every translation of the method passes; ContractError where there is no such part."""
+    if type(method).reconstruct is Method.reconstruct:
+        method.reconstruct(torch.empty(0), torch.empty(0))
+    return View(method, method.target_channels, method.target_channels, method.reconstruct)
+
+
+def map_of(method: Method, name: str) -> Method:
+    """A map of the method's translations, such as its confidence; ContractError for one that it does not have."""
+    if name not in method.maps:
+        raise ContractError(
+            f"{method.card.title} has no map {name!r} of its translations; it has: {', '.join(method.maps) or 'none'}"
+        )
+    return View(method, method.source_channels, 1, partial(method.show, name))
 
 
 def translate_padded(method: Method, source: Tensor, seeds: Tensor, hardware: Hardware) -> Tensor:

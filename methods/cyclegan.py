@@ -119,3 +119,9 @@ class CycleGAN(Method):
     def translate(self, source: Float[Tensor, "B C_source H W"], seeds: Int64[Tensor, " B"]) -> Float[Tensor, "B C_target H W"]:
         """G(x)."""
         return self.G(source)
+
+    def translate_back(
+        self, target: Float[Tensor, "B C_target H W"], seeds: Int64[Tensor, " B"]
+    ) -> Float[Tensor, "B C_source H W"]:
+        """F(y)."""
+        return self.F(target)

@@ -10,8 +10,9 @@ field of Config; figure 9's counts of samples are protocols.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -163,6 +164,38 @@ class S3OIL(Method):
             learning_rate=5e-4,  # a few thousand updates in all
         ),
     }
+    ablations = {
+        "2": {
+            "": {},
+            "CAM": {"msm": "off", "isc": "false", "csc": "off"},
+            "MSM": {"cam": "false", "isc": "false", "csc": "off"},
+            "ISC": {"cam": "false", "msm": "off", "csc": "off"},
+            "CSC": {"cam": "false", "msm": "off", "isc": "false"},
+            "CAM + MSM": {"isc": "false", "csc": "off"},
+            "CAM + ISC": {"msm": "off", "csc": "off"},
+            "CAM + CSC": {"msm": "off", "isc": "false"},
+            "MSM + ISC": {"cam": "false", "csc": "off"},
+            "MSM + CSC": {"cam": "false", "isc": "false"},
+            "ISC + CSC": {"cam": "false", "msm": "off"},
+        },
+        "3": {
+            "no module": {"cam": "false", "msm": "off", "isc": "false", "csc": "off"},
+            "SSM": {"cam": "false", "isc": "false", "csc": "off", "msm": "single"},
+            "MSM": {"cam": "false", "isc": "false", "csc": "off"},
+        },
+        "5": {
+            "lambda_cam=10": {"lambda_cam": "10"},
+            "lambda_cam=80": {"lambda_cam": "80"},
+            "lambda_msm=10": {"lambda_msm": "10"},
+            "lambda_msm=80": {"lambda_msm": "80"},
+            "lambda_gan=10": {"lambda_gan": "10"},
+            "lambda_gan=100": {"lambda_gan": "100"},
+            "lambda_csc=5": {"lambda_csc": "5"},
+            "lambda_csc=20": {"lambda_csc": "20"},
+            "lambda_isc=5": {"lambda_isc": "5"},
+            "lambda_isc=20": {"lambda_isc": "20"},
+        },
+    }
     config: Config
 
     def __init__(self, config: Config, source_channels: int, target_channels: int) -> None:
@@ -236,8 +269,9 @@ class S3OIL(Method):
         clip = c.csc != "off" and c.csc_scorer == "clip"
         return ("resnet50",) * resnet + ("clip_vit_b32",) * clip
 
-    def load_pretrained(self, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Into both encoders, CAM's network and the scorer."""
+    def load_pretrained(self, find: Callable[[str], Path]) -> None:
+        """ResNet-50 into both encoders and CAM's network, CLIP into the scorer."""
+        weights = {name: torch.load(find(name), map_location="cpu", weights_only=True) for name in self.pretrained}
         if "resnet50" in weights:
             networks = [*(g.encoder for g in (self.G, self.F) if self.config.encoder == "imagenet" and hasattr(g, "encoder"))]
             if self._cam and self.config.cam_features == "imagenet":
@@ -360,3 +394,9 @@ class S3OIL(Method):
     def translate(self, source: Float[Tensor, "B C_source H W"], seeds: Int64[Tensor, " B"]) -> Float[Tensor, "B C_target H W"]:
         """G(x)."""
         return self.G(source)
+
+    def translate_back(
+        self, target: Float[Tensor, "B C_target H W"], seeds: Int64[Tensor, " B"]
+    ) -> Float[Tensor, "B C_source H W"]:
+        """F(y)."""
+        return self.F(target)

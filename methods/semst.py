@@ -116,6 +116,16 @@ class SemST(Method):
             batch_size=8,
         ),
     }
+    maps = ("scale",)
+    ablations = {
+        "3": {
+            "": {},
+            "no multi-scale": {"multiscale": "false"},
+            "no hDCE loss": {"contrast": "none"},
+            "lambda_ts=0": {"lambda_ts": "0"},
+            "lambda_ts=1": {"lambda_ts": "1"},
+        },
+    }
     config: Config
 
     def __init__(self, config: Config, source_channels: int, target_channels: int) -> None:
@@ -230,20 +240,34 @@ class SemST(Method):
 
     def translate(self, source: Float[Tensor, "B C_source H W"], seeds: Int64[Tensor, " B"]) -> Float[Tensor, "B C_target H W"]:
         """Both branches over windows with averaged overlaps, fused by the scale map (Eq. 6); any size."""
-        c = self.config
-        sides = source.shape[2:]
-        if not c.multiscale:
-            return slide(lambda crop: self.G["local"](crop).image, source, (c.window_px,) * 2)
-        small = (allowed(-(-sides[0] // c.reduction)), allowed(-(-sides[1] // c.reduction)))
-        window = (min(c.window_px, small[0]), min(c.window_px, small[1]))
+        if not self.config.multiscale:
+            return slide(lambda crop: self.G["local"](crop).image, source, (self.config.window_px,) * 2)
+        small, window = self._global_sides(source)
         fine = slide(lambda crop: self._generator("local")(crop).image, source, window)
+        return fuse(fine, *self._global(source, small, window))
+
+    def show(self, name: str, source: Float[Tensor, "B C_source H W"], seeds: Int64[Tensor, " B"]) -> Float[Tensor, "B 1 H W"]:
+        """The scale map M_s of Eq. 6: 1 where the local branch is taken, -1 where the global one is; with one scale 1."""
+        if not self.config.multiscale:
+            return torch.ones_like(source[:, :1])
+        _, M_s = self._global(source, *self._global_sides(source))
+        return 2.0 * M_s - 1.0
+
+    def _global_sides(self, source: Tensor) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Sides of the reduced image, and of the windows of both branches."""
+        c, (height, width) = self.config, source.shape[2:]
+        small = (allowed(-(-height // c.reduction)), allowed(-(-width // c.reduction)))
+        return small, (min(c.window_px, small[0]), min(c.window_px, small[1]))
+
+    def _global(self, source: Tensor, small: tuple[int, int], window: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """The global branch's translation (B, C_target, H, W) and the scale map (B, 1, H, W)."""
 
         def with_map(crop: Tensor) -> Tensor:
             output = self._generator("global")(crop)
             return torch.cat([output.image, _resized(self._scale_map(output, len(crop)), crop.shape[2:])], dim=1)
 
-        coarse = _resized(slide(with_map, _resized(source, small), window), sides)
-        return fuse(fine, coarse[:, :-1], coarse[:, -1:])
+        coarse = _resized(slide(with_map, _resized(source, small), window), source.shape[2:])
+        return coarse[:, :-1], coarse[:, -1:]
 
     # --- What the config decides -------------------------------------------------------------------------------------
 

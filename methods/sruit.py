@@ -31,7 +31,6 @@ from sarbench.methods.networks.multiscale_discriminator import MultiscaleDiscrim
 class Config:
     """Hyperparameters of SRUIT; the defaults are the paper's for 256x256 px."""
 
-    direction: Literal["a_to_b", "b_to_a"] = setting("a_to_b", "Sec. 3.1: both are learned; which of A and B is the source")
     width: int = setting(64, "card [R]: first layer 64, doubled to 512 at most; the paper's supplement is missing")
     outer_kernel: int = setting(7, "card [R]: of the first and the last layer")
     halvings: int = setting(4, "Sec. 4.4; Fig. 11 has 3, 4 and 5")
@@ -91,13 +90,22 @@ class SRUIT(Method):
             batch_size=8,
         ),
     }
+    ablations = {
+        "section 3.2": {"": {}, "no cross-cycle": {"lambda_cc": "0"}, "latent alignment": {"lambda_latent": "100"}},
+        "figure 9": {"": {}, "no weight sharing": {"weight_sharing": "false"}},
+        "figure 10": {"": {}, "instance normalisation": {"discriminator_norm": "instance"}},
+        "figure 11": {
+            "3 down-samplings": {"halvings": "3"},
+            "4 down-samplings": {"halvings": "4"},
+            "5 down-samplings": {"halvings": "5"},
+        },
+    }
     config: Config
 
     def __init__(self, config: Config, source_channels: int, target_channels: int) -> None:
         super().__init__(config, source_channels, target_channels)
         c = config
-        self.source, self.target = ("A", "B") if c.direction == "a_to_b" else ("B", "A")
-        channels = {self.source: source_channels, self.target: target_channels}
+        channels: dict[Domain, int] = {"A": source_channels, "B": target_channels}
 
         def discriminator(condition: Domain, judged: Domain) -> MultiscaleDiscriminator:
             D = MultiscaleDiscriminator(
@@ -136,8 +144,7 @@ class SRUIT(Method):
     def training_step(self, batch: Batch, progress: float) -> Iterator[Turn]:
         """One step of both discriminators, then one of all encoders and decoders."""
         c, kind = self.config, self.config.gan_mode
-        x, y = batch.paired.source, batch.paired.target
-        A, B = (x, y) if self.source == "A" else (y, x)
+        A, B = batch.paired.source, batch.paired.target
 
         z_A, z_B = self.G.encode(A, "A"), self.G.encode(B, "B")
         # One pass for two batches: instance normalisation looks at each row alone.
@@ -177,9 +184,11 @@ class SRUIT(Method):
         yield "G", losses
 
     def translate(self, source: Float[Tensor, "B C_source H W"], seeds: Int64[Tensor, " B"]) -> Float[Tensor, "B C_target H W"]:
-        """D_B(E_A(A)), or D_A(E_B(B)) for the direction b_to_a.
+        """D_B(E_A(A))."""
+        return self.G.decode(self.G.encode(source, "A"), "B")
 
-        Weights of one direction are those of the other: a method trained as a_to_b translates backwards when its state is
-        loaded into one built as b_to_a, with source and target channels swapped.
-        """
-        return self.G.decode(self.G.encode(source, self.source), self.target)
+    def translate_back(
+        self, target: Float[Tensor, "B C_target H W"], seeds: Int64[Tensor, " B"]
+    ) -> Float[Tensor, "B C_source H W"]:
+        """D_A(E_B(B)): training treats both directions alike."""
+        return self.G.decode(self.G.encode(target, "B"), "A")

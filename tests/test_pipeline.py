@@ -17,10 +17,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from sarbench.bench import cli, pipeline
 from sarbench.bench.ceiling import SIGNATURE, second_look
-from sarbench.bench.images import find_images, read_image
+from sarbench.bench.images import find_images, quantise, read_image
 from sarbench.bench.pipeline import Bench
 from sarbench.bench.records import Store
 from sarbench.bench.score import score_folders
@@ -240,6 +241,73 @@ def test_a_trained_run_translates_a_folder_as_the_benchmark_did(tmp_path: Path) 
     assert list(here) == list(there)
     for name, file in here.items():
         assert np.abs(read_image(file).astype(int) - read_image(there[name])).max() <= 1
+
+
+def test_a_method_that_learns_both_ways_translates_a_folder_of_targets_back(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path)
+    method, _ = bench.trained("sruit", 0)
+    words = [str(bench.folder / "sruit/0"), str(tmp_path / "blobs/test/opt"), str(tmp_path / "out"), "--device", "cpu"]
+    assert cli.main(["translate", *words, "--direction", "BtoA"]) == 0
+    made = find_images(tmp_path / "out")
+    assert list(made) == list(find_images(tmp_path / "blobs/test/opt"))
+    for sample_id, file in zip(bench.material.test, made.values(), strict=True):
+        target = torch.from_numpy(bench.material.images.target(sample_id))[None]
+        with torch.inference_mode():
+            back = quantise(method.translate_back(target, torch.zeros(1, dtype=torch.int64))[0].numpy())
+        assert np.abs(read_image(file).transpose(2, 0, 1).astype(int) - back).max() <= 1
+
+
+def test_a_diffusion_run_shows_its_confidence_its_upper_bound_and_other_numbers_of_steps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = bench_of(tmp_path, budget=8)
+    method, _ = bench.trained("cdiffset", 0)
+    run, blobs = str(bench.folder / "cdiffset/0"), tmp_path / "blobs/test"
+    assert cli.main(["translate", run, str(blobs / "sar"), str(tmp_path / "maps"), "--map", "confidence"]) == 0
+    assert cli.main(["translate", run, str(blobs / "opt"), str(tmp_path / "best"), "--direction", "BtoB"]) == 0
+    capsys.readouterr()
+    assert cli.main(["translate", run, str(blobs / "sar"), str(tmp_path / "fast"), "--set", "steps=2"]) == 0
+    assert "s each to translate" in capsys.readouterr().out
+    assert cli.main(["translate", run, str(blobs / "sar"), str(tmp_path / "wide"), "--set", "unet_widths=[32,96]"]) == 1
+    assert "leave out --set unet_widths" in capsys.readouterr().err
+    maps, best = find_images(tmp_path / "maps"), find_images(tmp_path / "best")
+    assert len(maps) == len(best) == 5
+    for sample_id, shown, bound in zip(bench.material.test, maps.values(), best.values(), strict=True):
+        assert read_image(shown).shape == (64, 64, 1)
+        target = torch.from_numpy(bench.material.images.target(sample_id))[None]
+        with torch.inference_mode():
+            expected = quantise(method.reconstruct(target, torch.zeros(1, dtype=torch.int64))[0].numpy())
+        assert np.abs(read_image(bound).transpose(2, 0, 1).astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--map", "confidence"], "pix2pix has no map 'confidence' of its translations; it has: none"),
+        (["--direction", "BtoB"], "pix2pix has no part that a target could pass alone"),
+        (["--direction", "BtoA"], "pix2pix learns no way back"),
+        (["--map", "confidence", "--direction", "BtoA"], "leave --direction out"),
+    ],
+)
+def test_a_view_that_a_method_does_not_have_is_refused(tmp_path: Path, capsys, words: list[str], message: str) -> None:
+    bench = bench_of(tmp_path, budget=4)
+    bench.trained("pix2pix", 0)
+    given = [str(bench.folder / "pix2pix/0"), str(tmp_path / "blobs/test/opt"), str(tmp_path / "out"), "--device", "cpu"]
+    assert cli.main(["translate", *given, *words]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_weights_are_refused_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SARBENCH_ASSETS", str(tmp_path / "weights"))
+    write_pairs(tmp_path / "blobs")
+    assert cli.main(command(tmp_path, "--method", "s3oil", "--set", "csc_scorer=clip", "--budget", "2")[3:]) == 1
+    told = capsys.readouterr().err
+    assert "clip_vit_b32 missing (clip-vit-base-patch32.bin, sha256 a6308213" in told
+    assert str(tmp_path / "weights") in told
+    assert not list((tmp_path / "runs").rglob("weights.safetensors"))
 
 
 def command(root: Path, *words: str) -> list[str]:

@@ -40,6 +40,15 @@ def test_a_plan_says_which_data_and_weights_are_missing_and_how_to_get_them(run,
     assert "sarbench fetch alexnet" in text
 
 
+def test_a_plan_names_the_pretrained_weights_that_a_method_lacks(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SARBENCH_ASSETS", str(tmp_path / "weights"))
+    text = run("--method", "s3oil", "--set", "csc_scorer=clip", *SMALL, "--dry-run")
+    missing = text.partition("weights: MISSING")[2]
+    assert "s3oil: clip_vit_b32 missing (clip-vit-base-patch32.bin, sha256 a6308213" in missing
+    assert str(tmp_path / "weights") in missing
+    assert "weights: MISSING" not in run("--method", "s3oil", *SMALL, "--dry-run")
+
+
 def test_a_plan_knows_what_is_done_already(run) -> None:
     run("--method", "mean_color", *SMALL)
     text = run("--method", "mean_color", *SMALL, "--dry-run")

@@ -260,12 +260,27 @@ def test_each_preset_asks_for_the_weights_it_uses():
         assert S3OIL(replace(PAPER, cam=False, csc="off", encoder="scratch"), 1, 3).pretrained == ()
 
 
-def test_resnet_weights_go_into_both_encoders_and_into_cam():
+def test_resnet_weights_go_into_both_encoders_and_into_cam(tmp_path):
     weights = torchvision.models.resnet50(weights=None).state_dict()
+    torch.save(weights, tmp_path / "resnet50")
     method = S3OIL(replace(PAPER, csc="off"), 1, 3)
-    method.load_pretrained({"resnet50": weights})
+    method.load_pretrained(tmp_path.joinpath)
     for encoder in (method.G.encoder, method.F.encoder, method.E):
         assert torch.equal(encoder.state_dict()["layer3.0.conv2.weight"], weights["layer3.0.conv2.weight"])
+
+
+def test_a_trained_state_holds_the_frozen_networks_so_that_a_trained_run_needs_no_asset():
+    with torch.device("meta"):
+        method = S3OIL(PAPER, 1, 3)
+    state = set(method.state_dict())
+    frozen = [*method.E.named_parameters("E"), *method.scorer.named_parameters("scorer"), ("scorer.classes", None)]
+    assert {name for name, _ in frozen} <= state
+
+
+def test_the_way_back_is_the_inverse_generator():
+    method = build().eval()
+    target = pairs(0).target
+    assert torch.equal(method.translate_back(target, torch.arange(2)), method.F(target))
 
 
 # --- The paper preset ---
