@@ -20,8 +20,8 @@ import numpy as np
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import Header, read_image
 from sarbench.bench.metric import Features, ImageBatch, Metric
-from sarbench.bench.prepared import Arrays as Known
-from sarbench.bench.prepared import Kept
+from sarbench.bench.references import Arrays as Known
+from sarbench.bench.references import Kept
 from sarbench.bench.storage import write_bytes
 
 DECODERS = 4  # threads; decoding releases the interpreter lock

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -21,11 +20,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from sarbench.bench.images import Header
     from sarbench.bench.metric import Features, Metric
     from sarbench.bench.one_pass import Pass
-
-PEAKS = {"uint8": 255, "uint16": 65535}
 
 
 def score_folders(
@@ -55,19 +51,19 @@ def score_folders(
     Raises ContractError naming all files at once that have no partner, or do not fit their partner or the rest. A metric
     whose weights are absent is left unmeasured, with the reason.
     """
-    from sarbench.bench import one_pass
+    from sarbench.bench import one_pass, score_files
     from sarbench.bench.progress import Progress
 
     chosen = {name: registry.load_metric(name) for name in metrics}
     _refuse_bad_request(chosen, reference, source, paired, batch_size, labels)
     given = {"translated": translated, "reference": reference, "source": source, "labels": labels}
     folders = {side: folder for side, folder in given.items() if folder is not None and (paired or side != "reference")}
-    names, files = _match(folders, ids)
-    headers = _read_headers({side: paths for side, paths in files.items() if side != "labels"})
+    names, files = score_files.match(folders, ids)
+    headers = score_files.read_headers({side: paths for side, paths in files.items() if side != "labels"})
     if labels is not None:
-        _refuse_bad_labels(files, headers["translated"])
+        score_files.refuse_bad_labels(files, headers["translated"])
     first = headers["translated"][0]
-    peak = PEAKS[first.dtype]
+    peak = score_files.PEAKS[first.dtype]
     unmeasured = {name: reason for name, metric in chosen.items() if (reason := why_unmeasured(metric, first.channels))}
     measured = {name: metric for name, metric in chosen.items() if name not in unmeasured}
     rows = {name: metric for name, metric in measured.items() if metric.rows is not None}
@@ -80,11 +76,15 @@ def score_folders(
     elif networks:
         references = dict(zip(names, files["reference"], strict=True))
     preparing = {name: metric for name, metric in rows.items() if metric.prepared is not None} if cache is not None else {}
-    contents: list[str] = []
+    digests: list[str] = []
+    known: dict[str, np.ndarray] = {}
     if cache is not None and (networks or preparing):
-        contents = _contents(list(references.values()) or files["reference"])
-    known = {name: _kept_features(cache, features, contents) for name, features in networks.items()}
-    new = {name: features for name, features in networks.items() if known[name] is None}
+        from sarbench.bench.references import contents, kept_features
+
+        digests = contents(list(references.values()) or files["reference"])
+        found = {name: kept_features(cache, features, digests) for name, features in networks.items()}
+        known = {name: values for name, values in found.items() if values is not None}
+    new = {name: features for name, features in networks.items() if name not in known}
 
     beside = _computed_beside(rows, labels, classes)
     read = {side for metric in (*rows.values(), *beside.values()) for side in metric.reads}
@@ -102,17 +102,20 @@ def score_folders(
     total = (work.length if read else 0) + (apart.length if apart else 0)
     with ExitStack() as stack:
         if cache is not None and preparing:
-            from sarbench.bench.prepared import Kept
+            from sarbench.bench.references import Kept
 
-            kept = {name: stack.enter_context(Kept(metric, cache / "prepared", contents)) for name, metric in preparing.items()}
+            kept = {name: stack.enter_context(Kept(metric, cache / "prepared", digests)) for name, metric in preparing.items()}
             work = replace(work, kept=kept)
         bar = stack.enter_context(Progress("score", total, unit="images", quiet=not (progress and measured)))
         arrays = _run(work, cache, [*rows.values(), *beside.values()], shared, bar.advance) if read else {}
         if apart is not None:
             arrays |= _run(apart, cache, [], shared, bar.advance)
     for name, features in new.items():
-        values = known[name] = arrays[one_pass.feature_key("reference", features)]
-        _keep_features(cache, features, contents, values)
+        known[name] = arrays[one_pass.feature_key("reference", features)]
+        if cache is not None:
+            from sarbench.bench.references import keep_features
+
+            keep_features(cache, features, digests, known[name])
     values_of_sets = {
         name: float(metric.statistic(arrays[one_pass.feature_key("translated", metric.features)], known[metric.features.name]))
         for name, metric in measured.items()
@@ -174,52 +177,12 @@ def _run(
 
 def _references_alone(references: Mapping[str, Path], features: Sequence[Features], batch_size: int) -> Pass:
     """The pass over references that no translated image belongs to."""
-    from sarbench.bench import one_pass
+    from sarbench.bench import one_pass, score_files
 
     files = {"reference": list(references.values())}
-    headers = _read_headers(files)["reference"]
-    peak = PEAKS[headers[0].dtype]
+    headers = score_files.read_headers(files)["reference"]
+    peak = score_files.PEAKS[headers[0].dtype]
     return one_pass.Pass(files, headers, peak, {}, [("reference", f) for f in features], batch_size)
-
-
-def _contents(files: Sequence[Path]) -> list[str]:
-    """The sha256 of each file."""
-    from sarbench.bench.storage import file_digest
-
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(file_digest, files))
-
-
-def _features_file(cache: Path, features: Features, contents: Sequence[str]) -> Path:
-    """Where the features of these references are kept: named after what the network is and what the files hold."""
-    from sarbench.bench.storage import value_digest
-
-    return cache / "features" / f"{value_digest([features.signature, list(contents)])}.npy"
-
-
-def _kept_features(cache: Path | None, features: Features, contents: Sequence[str]) -> np.ndarray | None:
-    import numpy as np
-
-    if cache is None:
-        return None
-    try:
-        found = np.load(_features_file(cache, features, contents), mmap_mode="r", allow_pickle=False)
-    except Exception:  # not there, or not whole: computed anew
-        return None
-    return found if found.shape == (len(contents), features.width) else None
-
-
-def _keep_features(cache: Path | None, features: Features, contents: Sequence[str], values: np.ndarray) -> None:
-    import io
-
-    import numpy as np
-
-    from sarbench.bench.storage import write_bytes
-
-    if cache is not None:
-        buffer = io.BytesIO()
-        np.save(buffer, values)
-        write_bytes(_features_file(cache, features, contents), buffer.getvalue())
 
 
 def _refuse_bad_request(
@@ -264,87 +227,6 @@ def signature(metric: Metric, channels: int, peak: int) -> str:
     """A metric's signature on these images: it is written for 8-bit RGB, and other bands or depths are other scores."""
     bands = {1: "grey", 3: "rgb"}.get(channels, f"bands{channels}")
     return metric.signature.replace("rgb", bands).replace("range255", f"range{peak}")
-
-
-def _match(folders: Mapping[str, Path], ids: Sequence[str] | None) -> tuple[list[str], dict[str, list[Path]]]:
-    """The sample names in order, and the files of each side in that order."""
-    from sarbench.bench.images import SUFFIXES, find_images
-    from sarbench.bench.one_pass import some
-
-    found = {side: find_images(folder) for side, folder in folders.items()}
-    names = sorted(set().union(*found.values())) if ids is None else list(ids)
-    if not names:
-        where = " and ".join(str(folder) for folder in folders.values())
-        raise ContractError(f"nothing to score: no image ({', '.join(SUFFIXES)}) in {where}")
-    if len(set(names)) != len(names):
-        raise ContractError("the ids to score hold one name twice")
-    missing = {side: [name for name in names if name not in known] for side, known in found.items()}
-    lines = [f"{len(lost)} missing in {folders[side]}: {some(lost)}" for side, lost in missing.items() if lost]
-    if lines:
-        raise ContractError(
-            "every image needs its partner, a file of the same relative path without suffix\n" + "\n".join(lines)
-        )
-    return names, {side: [known[name] for name in names] for side, known in found.items()}
-
-
-def _read_headers(files: Mapping[str, list[Path]]) -> dict[str, list[Header]]:
-    """The header of every file by side; one ContractError for all files that do not fit their partner or the rest.
-
-    A sample's sides share size and depth; translated and reference share their channels too.
-    """
-    from sarbench.bench.images import read_header
-
-    headers: dict[str, list[Header]] = {side: [] for side in files}
-    bad: list[str] = []
-    for paths in zip(*files.values(), strict=True):
-        try:
-            sides = {side: replace(read_header(path), nodata=None) for side, path in zip(files, paths, strict=True)}
-        except ContractError as error:
-            bad.append(str(error))
-            continue
-        alike = [replace(header, channels=0) if side == "source" else header for side, header in sides.items()]
-        target = {header for side, header in sides.items() if side != "source"}
-        unknown = [f"{p} holds {h.dtype}" for p, h in zip(paths, sides.values(), strict=True) if h.dtype not in PEAKS]
-        before = {side: found[0] for side, found in headers.items() if found}
-        odd = [s for s, h in before.items() if (sides[s].channels, sides[s].dtype) != (h.channels, h.dtype)]
-        if unknown:
-            bad += [f"{text}, whose range is unknown; save it as 8 or 16 bits" for text in unknown]
-        elif len(target) > 1 or len({(h.height, h.width, h.dtype) for h in alike}) > 1:
-            bad.append(" but ".join(f"{p} is {_words(h)}" for p, h in zip(paths, sides.values(), strict=True)))
-        elif odd:
-            path = paths[list(files).index(odd[0])]
-            bad.append(f"{path} is {_words(sides[odd[0]])}, other than the first image, {_words(before[odd[0]])}")
-        else:
-            for side, header in sides.items():
-                headers[side].append(header)
-    if bad:
-        remedy = "bring all to the same bands and depth, and each pair to one size"
-        raise ContractError("\n".join([f"{len(bad)} images can't be scored; {remedy}:", *bad]))
-    return headers
-
-
-def _refuse_bad_labels(files: Mapping[str, list[Path]], images: Sequence[Header]) -> None:
-    """One ContractError for all class maps that are not 8-bit images of one band, of the size of their image."""
-    from sarbench.bench.images import read_header
-
-    bad: list[str] = []
-    for path, image_path, image in zip(files["labels"], files["translated"], images, strict=True):
-        try:
-            header = read_header(path)
-        except ContractError as error:
-            bad.append(str(error))
-            continue
-        if (header.channels, header.dtype) != (1, "uint8"):
-            bad.append(f"{path} is {_words(header)}")
-        elif (header.height, header.width) != (image.height, image.width):
-            bad.append(f"{path} is {_words(header)} but {image_path} is {_words(image)}")
-    if bad:
-        remedy = "labels are 8-bit images of one band (a palette counts as three) and of the size of their image"
-        raise ContractError("\n".join([f"{len(bad)} class maps can't be used; {remedy}:", *bad]))
-
-
-def _words(header: Header) -> str:
-    return f"{header.height}x{header.width}x{header.channels} {header.dtype}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

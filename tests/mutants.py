@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PIXELS = ["test_float64_metrics"]
-LPIPS = ["test_lpips", "test_prepared"]
+LPIPS = ["test_lpips", "test_references"]
 # file below bench/ -> the tests that answer for it, besides the one of its own name
 TESTS = {
     "metrics/psnr": PIXELS,

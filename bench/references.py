@@ -1,11 +1,13 @@
-"""A metric's work on reference images, kept on disk by what their files hold.
+"""What networks say of reference images, kept on disk by what the image files hold.
 
-One file an image, named after its content and the metric's signature: a set that grows computes only what is new, sets that
-share images share the work, and several processes may write the same file, since each takes its place whole.
+Features of a whole set lie in one file, named after the content of all. A metric's work on each reference lies in one file
+an image, named after its content and the metric's signature: a set that grows computes only what is new, and sets that share
+images share the work. Several processes may write the same file, since each takes its place whole.
 """
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,13 +20,39 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from sarbench.bench.errors import ContractError
-from sarbench.bench.metric import ImageBatch, Metric
-from sarbench.bench.storage import naming, value_digest, write_bytes
+from sarbench.bench.metric import Features, ImageBatch, Metric
+from sarbench.bench.storage import file_digest, naming, value_digest, write_bytes
 
 MOST_OF_FREE_SPACE = 0.25  # a set of references takes no more of what the disk has left; a larger one is not kept
 WRITING_AHEAD = 16  # images whose files are being written
 
 Arrays = Mapping[str, np.ndarray]
+
+
+def contents(files: Sequence[Path]) -> list[str]:
+    """The sha256 of each file."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(file_digest, files))
+
+
+def kept_features(cache: Path, features: Features, digests: Sequence[str]) -> Float[np.ndarray, "n D"] | None:
+    """The features of references of this content, mapped from their file; None where they are not there, or not whole."""
+    try:
+        found = np.load(_features_file(cache, features, digests), mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found.shape == (len(digests), features.width) else None
+
+
+def keep_features(cache: Path, features: Features, digests: Sequence[str], values: Float[np.ndarray, "n D"]) -> None:
+    """Keep the features of references of this content."""
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    write_bytes(_features_file(cache, features, digests), buffer.getvalue())
+
+
+def _features_file(cache: Path, features: Features, digests: Sequence[str]) -> Path:
+    return cache / "features" / f"{value_digest([features.signature, list(digests)])}.npy"
 
 
 class Kept:

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sarbench.bench import prepared, registry
+from sarbench.bench import references, registry
 from sarbench.bench.images import write_image
 from sarbench.bench.metric import ImageBatch, Metric, Prepared
-from sarbench.bench.prepared import Kept
+from sarbench.bench.references import Kept
 from sarbench.bench.score import score_folders
 
 
@@ -94,16 +94,16 @@ def test_a_file_that_is_cut_short_is_made_anew(folders, counting, tmp_path):
 
 
 def test_a_set_too_large_for_the_disk_is_scored_and_not_kept(folders, counting, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepared, "MOST_OF_FREE_SPACE", 0.0)
+    monkeypatch.setattr(references, "MOST_OF_FREE_SPACE", 0.0)
     assert (scored(folders, tmp_path / "cache") == scored(folders, None)).all()
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
 
 
 def test_a_disk_that_fills_up_loses_no_score(folders, counting, tmp_path, monkeypatch):
     def full(path, data):
-        raise prepared.ContractError(f"can't write {path}: the disk is full")
+        raise references.ContractError(f"can't write {path}: the disk is full")
 
-    monkeypatch.setattr(prepared, "write_bytes", full)
+    monkeypatch.setattr(references, "write_bytes", full)
     assert (scored(folders, tmp_path / "cache") == scored(folders, None)).all()
 
 
