@@ -127,6 +127,8 @@ def race(benchmark: Any) -> Callable[..., None]:
             for times in seconds.values():
                 times.clear()
         benchmark.pedantic(own, setup=others, rounds=rounds)
+        if benchmark.stats is None:  # under --benchmark-disable
+            return
         own_seconds = benchmark.stats.stats.data
         benchmark.extra_info["images"] = images
         benchmark.extra_info["peers"] = {

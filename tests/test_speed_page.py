@@ -77,7 +77,9 @@ def test_a_race_is_measured_and_its_json_makes_a_page(tmp_path):
         "-p",
         "no:cacheprovider",
     ]
-    subprocess.run([sys.executable, "-m", "pytest", *words], cwd=root, check=True, capture_output=True, timeout=300)
+    subprocess.run(
+        [sys.executable, "-m", "pytest", *words], cwd=root, check=True, capture_output=True, timeout=300, env=environ
+    )
     assert "node" not in json.loads(file.read_text())["machine_info"]
     text = page(file)
     assert "torchmetrics" in text
