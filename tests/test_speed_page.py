@@ -1,6 +1,7 @@
 """The page of speeds says what pytest-benchmark measured, and nothing that it did not."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
