@@ -14,7 +14,7 @@ from sarbench.bench.metrics import dbcnn as metric_file
 from sarbench.bench.metrics.dbcnn import dbcnn, metric, of_weights
 from sarbench.bench.metrics.networks import dbcnn as network
 from sarbench.bench.metrics.networks import published
-from tests.random_states import pictures, random_state
+from sarbench.bench.certify_corpus import pictures, random_state
 
 CPU = torch.device("cpu")
 SHAPES = network.shapes()

@@ -14,7 +14,7 @@ from sarbench.bench.images import read_image
 from sarbench.bench.metric import ImageBatch
 from sarbench.bench.metrics.networks import lpips as network
 from sarbench.bench.metrics.networks.lpips import ALEX, SQUEEZE, VGG, Lpips
-from tests.random_states import pictures
+from sarbench.bench.certify_corpus import pictures
 
 BACKBONES = [ALEX, VGG, SQUEEZE]
 NAMES = [backbone.metric for backbone in BACKBONES]

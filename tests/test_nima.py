@@ -13,7 +13,7 @@ from sarbench.bench.metrics.networks import inception_resnet
 from sarbench.bench.metrics.networks import nima as network
 from sarbench.bench.metrics.networks.nima import INCEPTION_RESNET, VGG
 from sarbench.bench.metrics.nima import mean_score, of_weights
-from tests.random_states import pictures, random_state
+from sarbench.bench.certify_corpus import pictures, random_state
 
 CPU = torch.device("cpu")
 TIMM = {INCEPTION_RESNET: "inception_resnet_v2", VGG: "vgg16"}

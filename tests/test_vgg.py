@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from sarbench.bench.metrics.networks import vgg
-from tests.random_states import random_state
+from sarbench.bench.certify_corpus import random_state
 
 SHAPES = vgg.shapes("features.")
 
