@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from sarbench.bench import markdown, published_page, registry, strip
+from sarbench.bench.certification import page as certificates
 from sarbench.bench.errors import ContractError
 from sarbench.bench.published import Published
 from sarbench.bench.published import read as read_published
@@ -425,8 +426,8 @@ def compact(loaded: Sequence[Loaded]) -> str:
     return "\n\n".join([_compared(board), table, "\n".join(f"- {line}" for line in _legend(board, notes))]) + "\n"
 
 
-def _index(records_by_slug: Mapping[str, Sequence[Record]], *, published: bool) -> str:
-    """The page that lists all boards; `published`: does the page of the papers' numbers lie beside it?"""
+def _index(records_by_slug: Mapping[str, Sequence[Record]], *, published: bool, certified: bool) -> str:
+    """The page that lists all boards; `published`, `certified`: does that page lie beside it?"""
     rows = []
     for slug, records in records_by_slug.items():
         board = _board(slug, records)
@@ -446,6 +447,9 @@ def _index(records_by_slug: Mapping[str, Sequence[Record]], *, published: bool) 
     parts += (
         ["What the papers themselves print, and what of it does not add up: [published.md](published.md)."] if published else []
     )
+    parts += [
+        f"How exactly each metric keeps to its formula and to other packages: [{certificates.PAGE}]({certificates.PAGE})."
+    ] * certified
     return "\n\n".join(parts) + "\n"
 
 
@@ -485,12 +489,15 @@ def _wanted(root: Path) -> _Wanted:
     rows = {slug: _picture_rows(store, slug, items) for slug, items in loaded.items()}
     pictures = {root / f"{slug}.jpg": found for slug, found in rows.items() if found}
     published = root / "published"
-    pages = {root / "README.md": _index(records, published=published.is_dir())}
+    certified = root / certificates.JSON
+    pages = {root / "README.md": _index(records, published=published.is_dir(), certified=certified.is_file())}
     printed = read_published(published) if published.is_dir() else []
     for slug, found in records.items():
         pages[root / f"{slug}.md"] = render(slug, found, picture=bool(rows[slug]), published=printed)
     if published.is_dir():
         pages[root / "published.md"] = published_page.page(published)
+    if certified.is_file():
+        pages[root / certificates.PAGE] = certificates.page(certificates.read(certified))
     readme = root.resolve().parent / "README.md"
     text = readme.read_bytes().decode() if readme.is_file() else ""
     if ANY_MARK.search(text):
@@ -553,7 +560,8 @@ def check_pages(root: Path) -> list[str]:
         if not page.is_file():
             problems.append(f"{page} is missing")
         elif page.read_bytes() != text.encode():
-            source = "files in published/" if page.name == "published.md" else "records"
+            sources = {"published.md": "files in published/", certificates.PAGE: f"numbers in {certificates.JSON}"}
+            source = sources.get(page.name, "records") if page.parent == root else "records"
             problems.append(f"{page} differs from what the {source} give")
     for page in _extra(root, wanted):
         problems.append(f"{page} has no records" if _is_generated(page) else f"{page} is not a board; move it elsewhere")

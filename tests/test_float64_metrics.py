@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sarbench.bench import registry
-from sarbench.bench.certify_corpus import images
-from sarbench.bench.certify_selves import OF_PAIRS
+from sarbench.bench.certification.corpus import images
+from sarbench.bench.certification.selves import OF_PAIRS
 
 CORPUS = images()
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from sarbench.bench import assets, registry
+from sarbench.bench.certification.corpus import pictures
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import read_image
 from sarbench.bench.metric import ImageBatch
 from sarbench.bench.metrics.networks import lpips as network
 from sarbench.bench.metrics.networks.lpips import ALEX, SQUEEZE, VGG, Lpips
-from sarbench.bench.certify_corpus import pictures
 
 BACKBONES = [ALEX, VGG, SQUEEZE]
 NAMES = [backbone.metric for backbone in BACKBONES]

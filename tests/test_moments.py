@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torchmetrics.image.fid import _compute_fid
 
 from sarbench.bench import moments
-from sarbench.bench.certify_selves import frechet as by_orthogonal_factors
+from sarbench.bench.certification.selves import frechet as by_orthogonal_factors
 from sarbench.bench.errors import ContractError
 from sarbench.bench.moments import Moments, frechet, frechet_of_moments
 

@@ -149,6 +149,7 @@ def load(backbone: Backbone, values: Callable[[Tensor], Tensor] = full_range) ->
 
 
 def heads_file(backbone: Backbone) -> Path:
+    """The learned heads of a network, a file of the `lpips` package; ContractError where that is missing."""
     # found without importing the package, which would import torchvision: seconds
     spec = importlib.util.find_spec("lpips")
     file = Path(spec.origin).parent / "weights" / "v0.1" / f"{backbone.heads}.pth" if spec and spec.origin else None

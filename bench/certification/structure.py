@@ -80,15 +80,21 @@ def ssim_piq(x: Image, y: Image, peak: float) -> float:
     """Of means over squares of round(smaller side / 256) px."""
     side = max(1, round(min(x.shape[:2]) / 256))
     height, width = x.shape[0] // side * side, x.shape[1] // side * side
-    x, y = (sum(z[i:height:side, j:width:side] for i, j in product(range(side), repeat=2)) / side**2 for z in (x, y))
+    places = list(product(range(side), repeat=2))
+    x, y = (np.mean([z[i:height:side, j:width:side] for i, j in places], axis=0) for z in (x, y))
     return ssim(x, y, peak)
+
+
+def _luma(x: Image) -> Image:
+    red, green, blue = (np.float32(w) * x[..., [i]] for i, w in enumerate((0.299, 0.587, 0.114)))
+    return red + green + blue
 
 
 def ssim_pyiqa(x: Image, y: Image, peak: float) -> float:
     """Of the luma in whole levels, in float32 up to the rounding; negative terms as 0; other than three bands as they are."""
     x, y = (z.astype(np.float32) / np.float32(peak) for z in (x, y))
     if x.shape[2] == 3:
-        x, y = (sum(np.float32(w) * z[..., [i]] for i, w in enumerate((0.299, 0.587, 0.114))) for z in (x, y))
+        x, y = (_luma(z) for z in (x, y))
     x, y = (np.rint(z * np.float32(255)).astype(np.float64) for z in (x, y))
     return float(np.mean([similarity(a, b, 255, clip=True)[0] for a, b in bands_of(x, y)]))
 

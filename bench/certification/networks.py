@@ -40,7 +40,8 @@ def conv(state: State, name: str, x: Maps, stride: int = 1, pad: int = 0) -> Map
 
 def normalised(state: State, name: str, x: Maps, eps: float) -> Maps:
     """Batch normalisation at test time."""
-    mean, var, gain, bias = (state[f"{name}.{part}"][:, None, None] for part in ("running_mean", "running_var", "weight", "bias"))
+    parts = ("running_mean", "running_var", "weight", "bias")
+    mean, var, gain, bias = (state[f"{name}.{part}"][:, None, None] for part in parts)
     return (x - mean) / np.sqrt(var + eps) * gain + bias
 
 
@@ -114,7 +115,7 @@ def alexnet(state: State, x: Maps) -> list[Maps]:
 
 def vgg(state: State, x: Maps, prefix: str = "features.") -> list[Maps]:
     """Behind the last ReLU of each of five blocks."""
-    maps = []
+    maps: list[Maps] = []
     for block in VGG_BLOCKS:
         x = pooled(x, 2, 2) if maps else x
         for i in block:
@@ -213,7 +214,7 @@ def stem(state: State, x: Maps, names: Sequence[str]) -> Maps:
 
 
 def inception(state: State, x: Maps) -> Float[np.ndarray, " 2048"]:
-    """The network of December 2015, of images in [-1, 1]: mean pooling without padding, and one by maximum in the last block."""
+    """The network of December 2015, of images in [-1, 1]: mean pooling without padding, and the last by maximum."""
 
     def branch(block: str, *names: str, last_stride: int = 1) -> Maps:
         return chain(state, x, *(f"{block}.{name}" for name in names), last_stride=last_stride)

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from scipy.ndimage import convolve, correlate
 
-from sarbench.bench import certify_structure as structure
-from sarbench.bench.certify_structure import Image, Plane, bands_of, stretched
+from sarbench.bench.certification import structure
+from sarbench.bench.certification.structure import Image, Plane, bands_of, stretched
 
 Self = Callable[..., float]
 
@@ -55,10 +55,15 @@ def accuracy(x: Image, y: Image, peak: float, delta: int) -> float:
     return float(100 * np.mean(np.abs(x - y).max(2) < delta * peak / 255))
 
 
-def ergas(x: Image, y: Image, peak: float, ratio: float = 1.0) -> float:
+def ergas(x: Image, y: Image, peak: float) -> float:
     """NaN where a band of the reference is black."""
-    means = y.mean((0, 1))
-    return float(100 * ratio * np.sqrt(np.mean(np.mean((x - y) ** 2, (0, 1)) / means**2))) if means.all() else np.nan
+    return 4 * ergas_of_libraries(x, y, peak) if y.mean((0, 1)).all() else np.nan
+
+
+def ergas_of_libraries(x: Image, y: Image, peak: float) -> float:
+    """At h / l = 1 / 4; what a black band makes of it."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(25 * np.sqrt(np.mean(np.mean((x - y) ** 2, (0, 1)) / y.mean((0, 1)) ** 2)))
 
 
 # --- Fine structure --------------------------------------------------------------------------------------------------
@@ -94,7 +99,8 @@ def scc_local(x: Image, y: Image, peak: float) -> float:
 
 def scc_local_cdiffset(x: Image, y: Image, peak: float) -> float:
     """Of the stretched images: 4 v - peak between 0 and 2 peak, in half levels."""
-    return scc_local(*(np.clip(4 * z - peak, 0, 2 * peak) for z in (x, y)), 2 * peak)
+    x, y = (np.clip(4 * z - peak, 0, 2 * peak) for z in (x, y))
+    return scc_local(x, y, 2 * peak)
 
 
 # --- One image, spectra, the source ----------------------------------------------------------------------------------
@@ -211,8 +217,8 @@ OF_PAIRS: dict[str, Self] = {
     "accuracy_delta5": lambda x, y, peak: accuracy(x, y, peak, 5),
     "accuracy_delta10": lambda x, y, peak: accuracy(x, y, peak, 10),
     "ergas": ergas,
-    "ergas@torchmetrics": lambda x, y, peak: ergas(x, y, peak, 1 / 4),
-    "ergas@sewar": lambda x, y, peak: ergas(x, y, peak, 1 / 4),
+    "ergas@torchmetrics": ergas_of_libraries,
+    "ergas@sewar": ergas_of_libraries,
     "ssim": structure.ssim,
     "ssim@torchmetrics": structure.ssim_torchmetrics,
     "ssim@piq": structure.ssim_piq,
