@@ -23,6 +23,7 @@ LOCAL = "it averages correlations in windows of 8x8 px, where a flat window coun
 CLIPS = "a negative contrast-structure term counts as 0"
 ZERO_PAD = "where a side is odd it pads the coarser scales with zeros"
 EPSILON = "it adds 1e-8 to the mean squared error, so that an identical pair has 80 dB"
+PAN_SHARPENING = "it takes pan-sharpening's h / l = 1 / 4, and divides by a black band all the same"
 GAUSS = "gaussian_weights=True, sigma=1.5, use_sample_covariance=False"
 _GAUSS = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
 _SSIM, _MS_SSIM = "structural_similarity_index_measure", "multiscale_structural_similarity_index_measure"
@@ -187,7 +188,13 @@ OF_PAIRS: tuple[Oracle, ...] = (
     ),
     Oracle("sewar", "sam", "sam@sewar", sewar("sam"), "radians; black pixels are left out", takes=several_bands),
     *(
-        Oracle(package, call, f"ergas@{package}", of, "it takes pan-sharpening's h / l = 1 / 4")
+        Oracle(
+            package,
+            call,
+            f"ergas@{package}",
+            of,
+            PAN_SHARPENING,
+        )
         for package, call, of in (
             ("torchmetrics", _ERGAS, torchmetrics(_ERGAS, levels)),
             ("sewar", "ergas", sewar("ergas")),

@@ -70,7 +70,7 @@ def told(row: Row) -> str:
     if not row["cases"]:
         return f"{row['metric']} gave no value at all to compare with {by}"
     where = f"first on {row['first']!r}, most on {row['worst']!r}"
-    undefined = f", one side undefined on {', '.join(row['undefined_on'])}" if row["undefined_on"] else ""
+    undefined = f", one side undefined on {'; '.join(row['undefined_on'])}" if row["undefined_on"] else ""
     size = f"{row['relative']:.2e} relative, {row['absolute']:.2e} absolute"
     return f"{row['metric']} deviates from {by} by {size}: {where}{undefined}; allowed are {row['tolerance']:.0e}"
 
@@ -105,7 +105,7 @@ def _table(rows: Sequence[Row], package: bool) -> str:
 def _differences(rows: Iterable[Row]) -> str:
     lines = []
     for row in rows:
-        undefined = f"; one side alone is a finite number on {', '.join(row['undefined_on'])}" if row["undefined_on"] else ""
+        undefined = f"; one side alone is a finite number on {'; '.join(row['undefined_on'])}" if row["undefined_on"] else ""
         lines.append(
             {
                 "metric": f"`{row['metric']}`",
@@ -128,5 +128,5 @@ def _left(rows: Iterable[Row]) -> str:
 def _corpus(found: Mapping[str, Any]) -> list[str]:
     parts = []
     for title, cases in found["order"].items():
-        parts.append(f"{title[0].upper()}{title[1:]}: " + ", ".join(f"{n} `{found['corpus'][title][n]}`" for n in cases) + ".")
+        parts.append(f"{title[0].upper()}{title[1:]}: " + "; ".join(f"{n} `{found['corpus'][title][n]}`" for n in cases) + ".")
     return parts
