@@ -130,8 +130,8 @@ def compact(loaded: Sequence[Loaded]) -> str:
     return "\n\n".join([_compared(board), table, "\n".join(f"- {line}" for line in lines)]) + "\n"
 
 
-def index(records_by_slug: Mapping[str, Sequence[Record]], *, published: bool) -> str:
-    """The page that lists all boards; `published`: does the page of the papers' numbers lie beside it?"""
+def index(records_by_slug: Mapping[str, Sequence[Record]], beside: Mapping[str, str]) -> str:
+    """The page that lists all boards, and the pages `beside` them: the name of each, and what it says."""
     rows = []
     for slug, records in records_by_slug.items():
         board = board_of(slug, records)
@@ -148,9 +148,7 @@ def index(records_by_slug: Mapping[str, Sequence[Record]], *, published: bool) -
             }
         )
     parts = [GENERATED, "# Boards", markdown.table(rows, left=6) if rows else "No board yet: run a method."]
-    parts += (
-        ["What the papers themselves print, and what of it does not add up: [published.md](published.md)."] if published else []
-    )
+    parts += [f"{about}: [{name}]({name})." for name, about in beside.items()]
     return "\n\n".join(parts) + "\n"
 
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "ablate": Command("run the ablation of a method's paper, and write its board beside the published one", "ablate"),
     "score": Command("score a folder of images against a folder of references", "score"),
     "explain": Command("show what a metric measures, its formula and numbers, and when it misleads", "explain"),
+    "certify": Command("hold every metric to its formula and to other packages, and write the certificates", "certify"),
     "translate": Command("translate a folder of images with a trained run", "apply"),
     "leaderboard": Command("write the boards from the records, or check that they are true", "leaderboard"),
     "data": Command("look hard at a dataset: leaks between its splits, misregistered pairs, bad images", "audit"),

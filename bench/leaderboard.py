@@ -12,12 +12,23 @@ from pathlib import Path
 from sarbench.bench import markdown, published_page, speed_page, strip
 from sarbench.bench.board import board_of
 from sarbench.bench.board_page import compact, index, render
+from sarbench.bench.certification import page as certificates
 from sarbench.bench.errors import ContractError
 from sarbench.bench.published import read as read_published
 from sarbench.bench.records import Loaded, Store
 from sarbench.bench.storage import write_bytes, write_text
 
 MARKED_BOARD = re.compile(r"^<!-- board:(?P<slug>\S+) -->\n(?P<body>.*?)^<!-- /board -->$", re.MULTILINE | re.DOTALL)
+ABOUT = {
+    "published.md": "What the papers themselves print, and what of it does not add up",
+    certificates.PAGE: "How exactly each metric keeps to its formula and to other packages",
+    speed_page.PAGE: "How fast each metric is beside other packages",
+}
+SOURCES = {
+    "published.md": "files in published/",
+    certificates.PAGE: f"numbers in {certificates.JSON}",
+    speed_page.PAGE: f"measurements in {speed_page.JSON}",
+}
 ANY_MARK = re.compile(r"^<!-- (?:board:|/board)", re.MULTILINE)
 
 
@@ -45,6 +56,18 @@ class _Wanted:
     pictures: dict[Path, list[tuple[str, Path]]]  # and its rows: a label, and a file of tiles
 
 
+def _pages_beside(root: Path) -> dict[str, str]:
+    """The pages that are made of other files than records, by name; of those files that are there."""
+    pages = {}
+    if (root / "published").is_dir():
+        pages["published.md"] = published_page.page(root / "published")
+    if (root / certificates.JSON).is_file():
+        pages[certificates.PAGE] = certificates.page(certificates.read(root / certificates.JSON))
+    if (root / speed_page.JSON).is_file():
+        pages[speed_page.PAGE] = speed_page.page(root / speed_page.JSON)
+    return pages
+
+
 def _wanted(root: Path) -> _Wanted:
     if not root.is_dir():
         raise ContractError(f"--leaderboards {root}: no such folder; run a method first, or name the folder of its records")
@@ -53,15 +76,13 @@ def _wanted(root: Path) -> _Wanted:
     records = {slug: [item.record for item in items] for slug, items in loaded.items()}
     rows = {slug: _picture_rows(store, slug, items) for slug, items in loaded.items()}
     pictures = {root / f"{slug}.jpg": found for slug, found in rows.items() if found}
+    beside = _pages_beside(root)
+    pages = {root / "README.md": index(records, {name: ABOUT[name] for name in beside})}
+    pages |= {root / name: text for name, text in beside.items()}
     published = root / "published"
-    pages = {root / "README.md": index(records, published=published.is_dir())}
     printed = read_published(published) if published.is_dir() else []
     for slug, found in records.items():
         pages[root / f"{slug}.md"] = render(slug, found, picture=bool(rows[slug]), published=printed)
-    if published.is_dir():
-        pages[root / "published.md"] = published_page.page(published)
-    if (root / "speed.json").is_file():
-        pages[root / "speed.md"] = speed_page.page(root / "speed.json")
     readme = root.resolve().parent / "README.md"
     text = readme.read_bytes().decode() if readme.is_file() else ""
     if ANY_MARK.search(text):
@@ -124,7 +145,7 @@ def check_pages(root: Path) -> list[str]:
         if not page.is_file():
             problems.append(f"{page} is missing")
         elif page.read_bytes() != text.encode():
-            source = {"published.md": "files in published/", "speed.md": "measurements"}.get(page.name, "records")
+            source = SOURCES.get(page.name, "records") if page.parent == root else "records"
             problems.append(f"{page} differs from what the {source} give")
     for page in _extra(root, wanted):
         problems.append(f"{page} has no records" if _is_generated(page) else f"{page} is not a board; move it elsewhere")

@@ -9,7 +9,8 @@ from typing import Any
 from sarbench.bench import markdown
 from sarbench.bench.storage import read_json
 
-GENERATED = f"{markdown.GENERATED} speed.json. Don't edit. -->"
+JSON, PAGE = "speed.json", "speed.md"  # in the folder of boards
+GENERATED = f"{markdown.GENERATED} {JSON}. Don't edit. -->"
 HOW = (
     "How many times as fast as others this suite does the same work: the median of the rounds of one run, in which all take "
     "turns, and the lowest and highest of them. All begin at the same decoded images; networks run under random weights. Only "

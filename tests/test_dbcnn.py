@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from sarbench.bench import assets
+from sarbench.bench.certification.corpus import pictures, random_state
 from sarbench.bench.errors import ContractError
 from sarbench.bench.metric import ImageBatch
 from sarbench.bench.metrics import dbcnn as metric_file
 from sarbench.bench.metrics.dbcnn import dbcnn, metric, of_weights
 from sarbench.bench.metrics.networks import dbcnn as network
 from sarbench.bench.metrics.networks import published
-from tests.random_states import pictures, random_state
 
 CPU = torch.device("cpu")
 SHAPES = network.shapes()

@@ -61,3 +61,14 @@ def test_a_black_band_of_the_reference_makes_the_image_undefined():
 def test_unlike_sides_are_refused():
     with pytest.raises(ContractError, match="ergas compares images of one shape"):
         ergas(flat(1), flat(1, 2))
+
+
+@pytest.mark.parametrize("name", compat)
+def test_libraries_divide_by_a_black_band_all_the_same(name):
+    x, y = images(0), images(1)
+    x.pixels[2, ..., 2] = y.pixels[1:, ..., 2] = 0
+    a, b = (torch.from_numpy(i.pixels.astype(np.float64)).permute(0, 3, 1, 2) for i in (x, y))
+    expected = error_relative_global_dimensionless_synthesis(a, b, reduction="none").numpy()
+    np.testing.assert_allclose(compat[name].rows(x, y), expected, rtol=1e-9)
+    assert np.isinf(expected).tolist() == [False, True, False]
+    assert np.isnan(expected).tolist() == [False, False, True]

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from sarbench.bench import assets, registry
+from sarbench.bench.certification.corpus import pictures
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import read_image
 from sarbench.bench.metric import ImageBatch
 from sarbench.bench.metrics.networks import lpips as network
 from sarbench.bench.metrics.networks.lpips import ALEX, SQUEEZE, VGG, Lpips
-from tests.random_states import pictures
 
 BACKBONES = [ALEX, VGG, SQUEEZE]
 NAMES = [backbone.metric for backbone in BACKBONES]
@@ -284,7 +284,7 @@ def test_each_metric_reads_its_own_weights_in_its_own_way(monkeypatch, name):
         found = metric.rows(x, y)
     finally:
         network.load.cache_clear()
-    heads = torch.load(network._heads_file(backbone), map_location="cpu", weights_only=True)
+    heads = torch.load(network.heads_file(backbone), map_location="cpu", weights_only=True)
     np.testing.assert_array_equal(found, Lpips(backbone, {**state, **heads}, values).distances(x, y))
     assert tuple(asked) == metric.assets
 
@@ -324,7 +324,7 @@ def test_the_example_in_the_documentation_of_torchmetrics_comes_out():
 
 def test_neither_the_package_nor_torchvision_is_imported():
     code = (
-        "import sys; from sarbench.bench.metrics.networks import lpips; lpips._heads_file(lpips.ALEX);"
+        "import sys; from sarbench.bench.metrics.networks import lpips; lpips.heads_file(lpips.ALEX);"
         "assert not {'torchvision', 'lpips'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

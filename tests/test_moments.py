@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torchmetrics.image.fid import _compute_fid
 
 from sarbench.bench import moments
+from sarbench.bench.certification.selves import frechet as by_orthogonal_factors
 from sarbench.bench.errors import ContractError
 from sarbench.bench.moments import Moments, frechet, frechet_of_moments
 
@@ -35,13 +36,6 @@ def by_sqrtm(x, y):
     s1, s2 = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
     root = scipy.linalg.sqrtm(s1 @ s2).real
     return np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(s1 + s2 - 2 * root)
-
-
-def by_orthogonal_factors(x, y):
-    """Exact for any rank: singular values of the product of the centred rows' triangular factors."""
-    r1, r2 = (np.linalg.qr(z - z.mean(0), mode="r") / math.sqrt(len(z) - 1) for z in (x, y))
-    trace = np.linalg.svd(r1 @ r2.T, compute_uv=False).sum()
-    return np.sum((x.mean(0) - y.mean(0)) ** 2) + np.sum(r1**2) + np.sum(r2**2) - 2 * trace
 
 
 def assert_covariance(found, x, tolerance=1e-12):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sarbench.bench import assets, registry
+from sarbench.bench.certification.corpus import pictures, random_state
 from sarbench.bench.errors import ContractError
 from sarbench.bench.metric import ImageBatch
 from sarbench.bench.metrics import nima as metric_file
@@ -13,7 +14,6 @@ from sarbench.bench.metrics.networks import inception_resnet
 from sarbench.bench.metrics.networks import nima as network
 from sarbench.bench.metrics.networks.nima import INCEPTION_RESNET, VGG
 from sarbench.bench.metrics.nima import mean_score, of_weights
-from tests.random_states import pictures, random_state
 
 CPU = torch.device("cpu")
 TIMM = {INCEPTION_RESNET: "inception_resnet_v2", VGG: "vgg16"}

@@ -57,7 +57,7 @@ def test_the_page_is_written_and_checked_with_the_boards(tmp_path):
     write_pages(tmp_path)
     assert check_pages(tmp_path) == []
     written(tmp_path, benchmark([4.0]))
-    assert check_pages(tmp_path) == [f"{tmp_path / 'speed.md'} differs from what the measurements give"]
+    assert check_pages(tmp_path) == [f"{tmp_path / 'speed.md'} differs from what the measurements in speed.json give"]
 
 
 @pytest.mark.slow

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from sarbench.bench.certification.corpus import random_state
 from sarbench.bench.metrics.networks import vgg
-from tests.random_states import random_state
 
 SHAPES = vgg.shapes("features.")
 

@@ -3,7 +3,8 @@
 Unit: none, in percent of the bands' means; from 0; lower is better; 0 for identical images.
 Formula: 100 (h / l) sqrt(mean over bands of (RMSE of the band / mean of the band in the reference)^2), in which h / l, the
 pixel size of the fused image by that of the coarse one it was made from, is 1 here: a translation changes no pixel size.
-Conventions: torchmetrics and sewar take pan-sharpening's h / l = 1 / 4, and so a quarter of this.
+Conventions: torchmetrics and sewar take pan-sharpening's h / l = 1 / 4, and so a quarter of this;
+where a band of the reference is black theirs is infinite, or undefined where both are.
 Source: Wald, Data Fusion: Definitions and Architectures, Presses de l'Ecole des Mines, 2002; Wald, Fusion of Earth Data,
 2000.
 Misleads: made for radiances, in which 0 is no light; 8-bit pixels are often stretched, and a dark band of the reference
@@ -29,18 +30,25 @@ def ergas(translated: ImageBatch, reference: ImageBatch) -> Float[np.ndarray, " 
 
     ContractError for unlike sides.
     """
+    rows = _rows(translated, reference)
+    return np.where(reference.pixels.any((1, 2)).all(1), rows, np.nan)
+
+
+def _rows(translated: ImageBatch, reference: ImageBatch) -> Float[np.ndarray, " B"]:
+    """The formula as it stands, a black band included."""
     check_pairs(translated, reference, "ergas")
     rows = []
     for x, y in zip(translated.pixels, reference.pixels, strict=True):
         pairs = list(zip(cv2.split(x), cv2.split(y), strict=True))
         errors = np.array([squared_error(a, b) / a.size for a, b in pairs])
         means = np.array([float(b.mean(dtype=np.float64)) for _, b in pairs])
-        rows.append(100 * np.sqrt(np.mean(errors / means**2)) if means.all() else np.nan)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rows.append(100 * np.sqrt(np.mean(errors / means**2)))
     return np.array(rows)
 
 
 def _at_a_quarter(translated: ImageBatch, reference: ImageBatch) -> Float[np.ndarray, " B"]:
-    return PAN_SHARPENING * ergas(translated, reference)
+    return PAN_SHARPENING * _rows(translated, reference)
 
 
 metric = Metric(
@@ -54,6 +62,12 @@ metric = Metric(
 )
 
 compat = {
-    name: replace(metric, name=f"ergas@{name}", signature=f"ergas@{name};ratio1/4;rgb;v1", rows=_at_a_quarter)
+    name: replace(
+        metric,
+        name=f"ergas@{name}",
+        signature=f"ergas@{name};ratio1/4;rgb;v2",
+        rows=_at_a_quarter,
+        undefined="a band is black on both sides",
+    )
     for name in ("torchmetrics", "sewar")
 }

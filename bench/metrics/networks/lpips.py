@@ -143,12 +143,13 @@ class Lpips:
 def load(backbone: Backbone, values: Callable[[Tensor], Tensor] = full_range) -> Lpips:
     """LPIPS with the official weights, on the GPU where there is one; kept. AssetMissing without the network's weights."""
     where = running.device()
-    heads = torch.load(_heads_file(backbone), map_location="cpu", weights_only=True)
+    heads = torch.load(heads_file(backbone), map_location="cpu", weights_only=True)
     features = running.channels_last(assets.load_state_dict(backbone.asset), "features.")
     return Lpips(backbone, {name: value.to(where) for name, value in {**features, **heads}.items()}, values)
 
 
-def _heads_file(backbone: Backbone) -> Path:
+def heads_file(backbone: Backbone) -> Path:
+    """The learned heads of a network, a file of the `lpips` package; ContractError where that is missing."""
     # found without importing the package, which would import torchvision: seconds
     spec = importlib.util.find_spec("lpips")
     file = Path(spec.origin).parent / "weights" / "v0.1" / f"{backbone.heads}.pth" if spec and spec.origin else None
