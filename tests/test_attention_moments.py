@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from sarbench.methods.losses import attention_moments as subject
 from sarbench.methods.losses.attention_moments import EPS, attention_moments, normalised
@@ -67,32 +71,124 @@ def test_the_gradient_is_finite_where_the_variance_is_zero():
     torch.testing.assert_close(V.grad.sum(), torch.tensor(8.0))  # each of 2 x 4 means passes on a whole
 
 
-def test_in_parts_the_values_and_gradients_are_the_same(monkeypatch):
-    def run() -> list[Tensor]:
-        leaves = [x.requires_grad_() for x in (features(2, 3, 10), features(2, 3, 9, seed=1), features(2, 4, 9, seed=2))]
-        M, S = attention_moments(*leaves)
-        (M.square().sum() + S.sum()).backward()
-        return [M, S, *(x.grad for x in leaves)]  # type: ignore[misc]
-
-    whole = run()
-    monkeypatch.setattr(subject, "LARGEST", 1)
-    monkeypatch.setattr(subject, "ROWS", 4)
-    for one, other in zip(whole, run(), strict=True):
-        torch.testing.assert_close(one, other)
+def moments_as_printed(Q: Tensor, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+    A = torch.softmax(Q.mT @ K, dim=2)
+    M = V @ A.mT
+    return M, (V.square() @ A.mT - M.square()).clamp_min(EPS).sqrt()
 
 
-def test_at_4096_positions_the_matrix_is_not_kept_for_the_backward_pass():
-    n, kept = 4096, 0
+@pytest.fixture
+def tiny_blocks(monkeypatch):
+    """Four rows or columns of weights at a time; the last block of 10 is a narrower one."""
+    monkeypatch.setattr(subject, "BLOCK", 40)
 
-    def count(x: Tensor) -> Tensor:
-        nonlocal kept
-        kept += x.numel()
-        return x
 
-    Q, K, V = (features(1, 2, n, seed=i).requires_grad_() for i in range(3))
-    with torch.autograd.graph.saved_tensors_hooks(count, lambda x: x):
-        attention_moments(Q, K, V)
-    assert kept < n * n / 10
+def in_float64(offset: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+    """11 queries and 10 keys of two images."""
+    Q, K = features(2, 3, 11, dtype=torch.float64), features(2, 3, 10, seed=1, dtype=torch.float64)
+    V = features(2, 4, 10, seed=2, dtype=torch.float64) + offset
+    return Q.requires_grad_(), K.requires_grad_(), V.requires_grad_()
+
+
+def gradients(moments: tuple[Tensor, Tensor], leaves: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Of a sum that weighs every element of M and S differently."""
+    M, S = moments
+    return torch.autograd.grad((M * features(*M.shape, seed=8) + S * features(*S.shape, seed=9)).sum(), leaves)
+
+
+def test_in_blocks_the_gradients_are_those_of_finite_differences(tiny_blocks):
+    assert torch.autograd.gradcheck(attention_moments, in_float64())
+
+
+def test_in_blocks_values_and_gradients_are_those_of_the_formulas_as_printed(tiny_blocks):
+    leaves = in_float64()
+    found, printed = attention_moments(*leaves), moments_as_printed(*leaves)
+    torch.testing.assert_close(found, printed, atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(gradients(found, leaves), gradients(printed, leaves), atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("offset", [0, 10, 100])
+def test_in_blocks_of_float32_an_offset_of_the_values_costs_no_digits(tiny_blocks, offset):
+    leaves = tuple(x.detach().float().requires_grad_() for x in in_float64(offset))
+    exact = tuple(x.detach().double().requires_grad_() for x in leaves)  # what was rounded already is not to blame
+    M, S = attention_moments(*leaves)
+    expected_M, expected_S = moments_as_printed(*exact)
+    torch.testing.assert_close(M.double(), expected_M, atol=1e-6, rtol=1e-7)
+    torch.testing.assert_close(S.double(), expected_S, atol=1e-6, rtol=1e-6)
+    for one, other in zip(gradients((M, S), leaves), gradients((expected_M, expected_S), exact), strict=True):
+        torch.testing.assert_close(one.double(), other, atol=1e-5, rtol=1e-4)
+
+
+def test_in_blocks_a_zero_variance_passes_nothing_to_the_weights(tiny_blocks):
+    Q, K = features(1, 3, 11).requires_grad_(), features(1, 3, 10, seed=1).requires_grad_()
+    V = torch.full((1, 2, 10), 7.0, requires_grad=True)
+    M, S = attention_moments(Q, K, V)
+    torch.testing.assert_close(S, torch.full_like(S, EPS**0.5))
+    dQ, dK, dV = torch.autograd.grad(M.sum() + S.sum(), (Q, K, V))
+    assert (dQ == 0).all()
+    assert (dK == 0).all()
+    torch.testing.assert_close(dV.sum(), torch.tensor(22.0))  # each of 2 x 11 means passes on a whole
+
+
+def test_in_blocks_logits_of_hundreds_do_not_overflow(tiny_blocks):
+    leaves = tuple(x.detach().float().mul(30).requires_grad_() for x in in_float64())
+    found = attention_moments(*leaves)
+    for x in (*found, *gradients(found, leaves)):
+        assert x.isfinite().all()
+
+
+def test_in_blocks_both_passes_stay_in_float32_under_autocast(tiny_blocks):
+    leaves = tuple(x.detach().float().requires_grad_() for x in in_float64(100.0))
+    outside = attention_moments(*leaves)
+    expected = gradients(outside, leaves)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = attention_moments(*leaves)
+        found = gradients(inside, leaves)
+    assert [x.dtype for x in inside] == [torch.float32] * 2
+    torch.testing.assert_close(inside, outside)
+    torch.testing.assert_close(found, expected)
+
+
+class Bytes(TorchDispatchMode):
+    """Bytes of the tensors that are alive among those made inside: `now`, and the most there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self.alive: dict[int, int] = {}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        before = {x.untyped_storage()._cdata for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
+        result = function(*args, **(kwargs or {}))
+        for x in tree_leaves(result):
+            if isinstance(x, Tensor) and x.untyped_storage()._cdata not in {*before, *self.alive}:
+                storage = x.untyped_storage()
+                self.alive[storage._cdata] = storage.nbytes()
+                self.now += storage.nbytes()
+                self.most = max(self.most, self.now)
+                weakref.finalize(storage, self._freed, storage._cdata)
+        return result
+
+    def _freed(self, key: int) -> None:
+        self.now -= self.alive.pop(key)
+
+
+def test_at_4096_positions_both_passes_take_a_sixth_of_the_memory_of_the_whole_matrix_or_less():
+    n, channels = 4096, 64
+    leaves = tuple(features(1, channels, n, seed=i).requires_grad_() for i in range(3))
+
+    def most(function) -> tuple[int, int]:
+        with Bytes() as count:
+            M, S = function(*leaves)
+            kept = count.now
+            torch.autograd.grad((M, S), leaves, (torch.ones_like(M), torch.ones_like(S)))
+        return kept, count.most
+
+    kept, peak = most(attention_moments)
+    _, whole = most(moments_as_printed)
+    assert whole > 3 * 4 * n * n, "the plain form no longer shows what it costs, so this test shows nothing"
+    assert peak < whole / 6
+    assert kept < 4 * 4 * channels * n  # M, its centred copy, S, and little else
 
 
 def test_values_stay_in_float32_under_autocast():
