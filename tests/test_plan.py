@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sarbench.bench import cli
+from sarbench.bench import cli, plan
 
 SMALL = ["--data-option", "size_px=64", "--data-option", "n_train=8", "--data-option", "n_test=2", "--budget", "8"]
 
@@ -42,6 +42,7 @@ def test_a_plan_says_which_data_and_weights_are_missing_and_how_to_get_them(run,
 
 def test_a_plan_names_the_pretrained_weights_that_a_method_lacks(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SARBENCH_ASSETS", str(tmp_path / "weights"))
+    monkeypatch.setattr(plan, "_cost", lambda *given: (1, 1.0, 1))  # to time CLIP takes minutes
     text = run("--method", "s3oil", "--set", "csc_scorer=clip", *SMALL, "--dry-run")
     missing = text.partition("weights: MISSING")[2]
     assert "s3oil: clip_vit_b32 missing (clip-vit-base-patch32.bin, sha256 a6308213" in missing
