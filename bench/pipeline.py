@@ -46,7 +46,7 @@ from sarbench.bench.records import (
     protocol_hash,
     recorded_card,
 )
-from sarbench.bench.score import score_folders, signature, why_unmeasured
+from sarbench.bench.score import missing_weights, score_folders, signature, why_unmeasured
 from sarbench.bench.scores import KEPT, Scores
 from sarbench.bench.settings import config_of, variant_of
 from sarbench.bench.storage import (
@@ -488,9 +488,11 @@ class Bench:
         found, reasons = {}, scores.reasons()
         for name, summary in scores.summary().items():
             metric = registry.load_metric(name)
+            missing = missing_weights(metric) if name in scores.unmeasured else {}
             found[name] = Score(
                 **summary._asdict(),
-                reason=reasons.get(name, ""),
+                # how to get weights names folders of this machine, and is not for the public
+                reason=f"not measured: no {', '.join(missing)} weights here" if missing else reasons.get(name, ""),
                 signature=scores.signatures[name],
                 unit=metric.unit,
                 higher_is_better=metric.higher_is_better,

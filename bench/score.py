@@ -214,13 +214,19 @@ def why_unmeasured(metric: Metric, channels: int | None = None) -> str:
     """Why a metric can't be measured on this machine, or on images of so many bands; empty where it can."""
     if channels is not None and channels < metric.least_bands:
         return f"not measured: it needs images of {metric.least_bands} bands or more, these have {channels}"
-    missing = []
+    missing = missing_weights(metric)
+    return f"not measured: {'; '.join(missing.values())}" if missing else ""
+
+
+def missing_weights(metric: Metric) -> dict[str, str]:
+    """The weights that a metric needs and this machine lacks, and how to get each."""
+    missing = {}
     for name in dict.fromkeys((*metric.assets, *(metric.features.assets if metric.features else ()))):
         try:
             assets.find(name)
         except assets.AssetMissing as error:
-            missing.append(str(error))
-    return f"not measured: {'; '.join(missing)}" if missing else ""
+            missing[name] = str(error)
+    return missing
 
 
 def signature(metric: Metric, channels: int, peak: int) -> str:

@@ -232,6 +232,16 @@ def test_grey_targets_leave_the_spectral_angle_unmeasured(tmp_path: Path) -> Non
     assert record.scores["psnr"].n == 5
 
 
+def test_a_record_names_missing_weights_and_no_folder_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SARBENCH_ASSETS", str(tmp_path / "weights"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    write_pairs(tmp_path / "blobs")
+    record = bench_of(tmp_path).run("mean_color", 0)
+    assert record is not None
+    assert record.scores["lpips"].reason == "not measured: no alexnet weights here"
+    assert str(tmp_path) not in record.model_dump_json()
+
+
 def test_a_trained_run_translates_a_folder_as_the_benchmark_did(tmp_path: Path) -> None:
     bench = bench_of(tmp_path)
     bench.run("pix2pix", 0)
