@@ -17,7 +17,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from sarbench.bench.metric import ImageBatch, Metric
 from sarbench.bench.metrics._pairs import check_pairs, squared_error
@@ -30,25 +30,24 @@ def ergas(translated: ImageBatch, reference: ImageBatch) -> Float[np.ndarray, " 
 
     ContractError for unlike sides.
     """
-    rows = _rows(translated, reference)
-    return np.where(reference.pixels.any((1, 2)).all(1), rows, np.nan)
+    rows, black = _rows(translated, reference)
+    return np.where(black, np.nan, rows)
 
 
-def _rows(translated: ImageBatch, reference: ImageBatch) -> Float[np.ndarray, " B"]:
-    """The formula as it stands, a black band included."""
+def _rows(translated: ImageBatch, reference: ImageBatch) -> tuple[Float[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
+    """The formula as it stands, and where a band of the reference is black."""
     check_pairs(translated, reference, "ergas")
-    rows = []
-    for x, y in zip(translated.pixels, reference.pixels, strict=True):
-        pairs = list(zip(cv2.split(x), cv2.split(y), strict=True))
-        errors = np.array([squared_error(a, b) / a.size for a, b in pairs])
-        means = np.array([float(b.mean(dtype=np.float64)) for _, b in pairs])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rows.append(100 * np.sqrt(np.mean(errors / means**2)))
-    return np.array(rows)
+    errors, means = np.empty((2, len(reference), reference.pixels.shape[3]))
+    for i, (x, y) in enumerate(zip(translated.pixels, reference.pixels, strict=True)):
+        for band, (a, b) in enumerate(zip(cv2.split(x), cv2.split(y), strict=True)):
+            errors[i, band] = squared_error(a, b) / a.size
+            means[i, band] = cv2.sumElems(b)[0] / b.size  # the sum is a whole number, and exact
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return 100 * np.sqrt(np.mean(errors / means**2, axis=1)), (means == 0).any(axis=1)
 
 
 def _at_a_quarter(translated: ImageBatch, reference: ImageBatch) -> Float[np.ndarray, " B"]:
-    return PAN_SHARPENING * _rows(translated, reference)
+    return PAN_SHARPENING * _rows(translated, reference)[0]
 
 
 metric = Metric(
