@@ -129,8 +129,9 @@ def race(benchmark: Any) -> Callable[..., None]:
                     call()
                 seconds[peer].append(perf_counter() - started)
 
-        own()  # memory and caches are warm
-        if rounds > 2:
+        if rounds > 1:  # memory and caches are warm
+            own()
+        if rounds > 3:
             others()
             for times in seconds.values():
                 times.clear()
