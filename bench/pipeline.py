@@ -251,7 +251,7 @@ class Bench:
             return method.eval(), known
         if ranks.rank() == 0:
             self._describe(method, name, folder, run_key)
-        cost: dict[str, Any] = dict(zip(COST, (run_key, 0, 0, None, None), strict=True))
+        cost: dict[str, Any] = dict(zip(COST, (run_key, 0, 0, None, None), strict=True)) | {"threads": torch.get_num_threads()}
         method.load_pretrained(assets.find)
         self._fit(method)
         if method.players():
@@ -466,7 +466,7 @@ class Bench:
                 peak_memory_bytes=peak_memory_bytes(self.hardware) if role == "method" else None,
                 flops_per_image=cost["flops_per_image"],
                 device=device_name(self.hardware),
-                threads=torch.get_num_threads(),
+                threads=cost.get("threads", torch.get_num_threads()),  # of the training, not of a later scoring
             ),
             code_hash=code,
             versions=versions(),

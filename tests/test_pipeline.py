@@ -232,6 +232,20 @@ def test_grey_targets_leave_the_spectral_angle_unmeasured(tmp_path: Path) -> Non
     assert record.scores["psnr"].n == 5
 
 
+def test_a_record_gives_the_threads_of_the_training_not_of_a_later_scoring(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "blobs")
+    before = torch.get_num_threads()
+    first = bench_of(tmp_path).run("mean_color", 0)
+    torch.set_num_threads(before + 1)
+    try:
+        later = bench_of(tmp_path).run("mean_color", 0)
+    finally:
+        torch.set_num_threads(before)
+    assert first is not None
+    assert later is not None
+    assert first.cost.threads == later.cost.threads == before
+
+
 def test_a_record_names_missing_weights_and_no_folder_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SARBENCH_ASSETS", str(tmp_path / "weights"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
