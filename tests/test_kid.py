@@ -8,6 +8,7 @@ from torchmetrics.image.kid import poly_mmd
 from sarbench.bench import moments, registry
 from sarbench.bench.errors import ContractError
 from sarbench.bench.metrics import _inception as inception
+from sarbench.bench.metrics import kid as subject
 from sarbench.bench.metrics.kid import as_clean_fid, as_torch_fidelity, compat, kid, metric
 
 
@@ -111,6 +112,14 @@ def test_its_subsets_are_those_of_torch_fidelity():
     x, y = features(1010, width=4), features(1300, seed=1, width=4, shift=0.1)
     expected = module.kid_features_to_metric(torch.from_numpy(x), torch.from_numpy(y), verbose=False)
     assert as_torch_fidelity(x, y) == pytest.approx(expected["kernel_inception_distance_mean"], abs=1e-10)
+
+
+def test_torch_fidelity_draws_1000_of_each_side_in_turn_after_the_seed_2020(monkeypatch):
+    monkeypatch.setattr(subject, "SUBSETS", 2)
+    x, y = features(1010, width=4), features(1300, seed=1, width=4, shift=0.1)
+    random = np.random.RandomState(2020)
+    drawn = [(x[random.choice(1010, 1000, replace=False)], y[random.choice(1300, 1000, replace=False)]) for _ in range(2)]
+    assert as_torch_fidelity(x, y) == pytest.approx(np.mean([kid(a, b) for a, b in drawn]), rel=1e-12)
     assert math.isnan(as_torch_fidelity(x[:999], y))
     assert math.isfinite(as_torch_fidelity(x[:1000], y[:1000]))
 
