@@ -125,3 +125,9 @@ def test_a_floor_without_a_value_is_no_floor():
 )
 def test_where_a_share_says_nothing_it_is_nan(terms):
     assert math.isnan(share(*terms))
+
+
+def test_the_noise_of_nine_pixels_is_told_by_the_one_whose_neighbours_are_all_there():
+    image = np.array([[10, 12, 9], [11, 40, 8], [10, 13, 7]], np.uint8)[:, :, None]
+    response = 10 + 9 + 10 + 7 - 2 * (12 + 11 + 8 + 13) + 4 * 40
+    np.testing.assert_allclose(noise_sigma(image), [response / (0.6744897501960817 * 6)], rtol=1e-12)
