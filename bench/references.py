@@ -61,7 +61,7 @@ class Kept:
     def __init__(self, metric: Metric, folder: Path, digests: Sequence[str]) -> None:
         """`digests`: the content of each reference's file, in the order of the samples."""
         assert metric.prepared is not None
-        self.metric, self.prepared, self.digests = metric, metric.prepared, digests
+        self.prepared, self.digests = metric.prepared, digests
         self.folder = folder / value_digest([metric.signature])[:16]
         self.pool = ThreadPoolExecutor(2)  # reads and writes beside the network's work
         self.writing: list[Future[None]] = []

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sarbench.bench.certification import inception_oracles, network_oracles, packages
+from sarbench.bench.certification.corpus import random_state
 from sarbench.bench.metric import ImageBatch
 
 Call = Callable[[], Any]
-MODULES = {"scikit-image": "skimage", "pytorch-fid": "pytorch_fid"}  # where a package's module has another name
 
 # metric -> the libraries that have it
 PIXELS: dict[str, tuple[str, ...]] = {
@@ -43,7 +42,7 @@ def symmetric(images: ImageBatch) -> Float[Tensor, "B 3 H W"]:
 
 def installed(peers: Mapping[str, Callable[[], Call]]) -> dict[str, Call]:
     """The calls of those libraries that are installed; a library is imported here, and not where it is timed."""
-    return {name: make() for name, make in peers.items() if importlib.util.find_spec(MODULES.get(name, name))}
+    return {name: make() for name, make in peers.items() if packages.installed(name)}
 
 
 def of_pixels(name: str, pairs: tuple[ImageBatch, ImageBatch]) -> dict[str, Call]:
@@ -108,18 +107,6 @@ def _sewar(x: np.ndarray, y: np.ndarray) -> Call:
     return lambda: [full_ref.scc(b.astype(np.float64), a.astype(np.float64)) for a, b in zip(x, y, strict=True)]
 
 
-def random_state(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """Weights under which a network runs as fast as under any others; normalisations stay sane."""
-    random = torch.Generator().manual_seed(0)
-    state = {}
-    for name, shape in shapes.items():
-        if len(shape) > 1:
-            state[name] = torch.randn(shape, generator=random) * (2 / int(np.prod(shape[1:]))) ** 0.5
-        else:
-            state[name] = torch.rand(shape, generator=random) + (0.5 if name.endswith(("weight", "running_var")) else -0.5)
-    return state
-
-
 def lpips(backbone: str) -> tuple[Any, Any]:
     """Our LPIPS and the package's, under the same random backbone and the learned heads."""
     from lpips import LPIPS
@@ -134,24 +121,16 @@ def lpips(backbone: str) -> tuple[Any, Any]:
 
 def inception_state() -> dict[str, Tensor]:
     """A random state dict of the names and shapes of the published file of FID's Inception."""
-    import torchvision
-
-    network = torchvision.models.inception_v3(num_classes=1008, aux_logits=False, init_weights=False)
-    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    kinds = {name: value.dtype for name, value in network.state_dict().items()}
-    return {name: value.to(kinds[name]) for name, value in random_state(shapes).items()}
+    return random_state(inception_oracles.shapes())
 
 
 def inception() -> tuple[Any, Any]:
     """Our features and pytorch-fid's, under the same random weights and the same resizing."""
-    from pytorch_fid import inception as package
-
     from sarbench.bench.metrics import _inception as features
     from sarbench.bench.metrics.networks.inception import Inception
 
     state = inception_state()
-    with mock.patch.object(package, "load_state_dict_from_url", return_value=state):
-        theirs = package.InceptionV3([3]).eval()
+    theirs = inception_oracles.pytorch_fid_network(state)
     own = Inception(state)
     return lambda images: features.features_of(own, images, features.bilinear), theirs
 
@@ -164,36 +143,15 @@ def no_reference(name: str) -> tuple[Any, Any]:
 
     where = torch.device("cpu")
     if name == "dbcnn":
-        state, theirs = random_state(dbcnn_network.shapes()), _pyiqa_dbcnn()
+        state = random_state(dbcnn_network.shapes())
         own = partial(dbcnn.of_weights, dbcnn_network.weights(state, where))
     else:
-        vgg = name.endswith("vgg16")
-        backbone = nima_network.VGG if vgg else nima_network.INCEPTION_RESNET
-        state, theirs = random_state(nima_network.shapes(backbone)), _pyiqa_nima("vgg16" if vgg else "inception_resnet_v2")
+        backbone = nima_network.VGG if name.endswith("vgg16") else nima_network.INCEPTION_RESNET
+        state = random_state(nima_network.shapes(backbone))
         own = partial(nima.of_weights, backbone, nima_network.weights(backbone, state, where))
+    theirs = network_oracles.pyiqa_network(name).eval()
     theirs.load_state_dict(state, strict=False)
     return own, theirs
-
-
-def _pyiqa_dbcnn() -> Any:
-    import torchvision
-    from pyiqa.archs import dbcnn_arch
-
-    untrained = torchvision.models.vgg16(weights=None)
-    with (
-        mock.patch.object(torchvision.models, "vgg16", return_value=untrained),
-        mock.patch.object(dbcnn_arch, "load_pretrained_network"),
-    ):
-        return dbcnn_arch.DBCNN(pretrained=False).eval()
-
-
-def _pyiqa_nima(backbone: str) -> Any:
-    import timm
-    from pyiqa.archs import nima_arch
-
-    create = timm.create_model
-    with mock.patch.object(timm, "create_model", lambda name, pretrained, **words: create(name, pretrained=False, **words)):
-        return nima_arch.NIMA(base_model_name=backbone, pretrained=False).eval()
 
 
 def frechet(peer: str, x: Float[np.ndarray, "n D"], y: Float[np.ndarray, "n D"]) -> dict[str, Call]:

@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 WAYS = {"fid": "clean", "fid@pytorch-fid": "bilinear", "fid@torch-fidelity": "bilinear_from_corner"}
 
 
-def network(name: str) -> Network:
-    """The features of one of the three metrics."""
+def shapes() -> dict[str, tuple[int, ...]]:
+    """The tensors of the published file of FID's Inception, but for counters of batches."""
     import torchvision
 
+    known = torchvision.models.inception_v3(weights=None, num_classes=1008, aux_logits=False, init_weights=False)
+    return {key: tuple(value.shape) for key, value in known.state_dict().items() if "num_batches" not in key}
+
+
+def network(name: str) -> Network:
+    """The features of one of the three metrics."""
     from sarbench.bench.metrics import _inception as own
     from sarbench.bench.metrics.networks.inception import Inception
-
-    def shapes() -> dict[str, tuple[int, ...]]:
-        known = torchvision.models.inception_v3(weights=None, num_classes=1008, aux_logits=False, init_weights=False)
-        return {key: tuple(value.shape) for key, value in known.state_dict().items() if "num_batches" not in key}
 
     state, weights = state_of("inception", shapes)
     ours, way, wide = Inception(state), WAYS[name], doubled(state)
@@ -53,7 +55,7 @@ def _eight_bits_rgb(pair: Pair) -> bool:
     return pair.peak == 255 and pair.bands == 3
 
 
-def _blocks(state: Mapping[str, Tensor]) -> Any:
+def pytorch_fid_network(state: Mapping[str, Tensor]) -> Any:
     """pytorch-fid's network with these weights in place of its download."""
     from pytorch_fid import inception as official
 
@@ -65,7 +67,7 @@ def _of_pytorch_fid(state: Mapping[str, Tensor]) -> Callable[[Pair], Any]:
     made: list[Any] = []
 
     def of(pair: Pair) -> Any:
-        made.extend([] if made else [_blocks(state).double()])
+        made.extend([] if made else [pytorch_fid_network(state).double()])
         return said(lambda x: made[0](x)[0], unit(pair.translated))
 
     return of
@@ -84,7 +86,7 @@ def _of_clean_fid(state: Mapping[str, Tensor]) -> Callable[[Pair], Any]:
             found = InceptionV3W.__new__(InceptionV3W)
             torch.nn.Module.__init__(found)
             found.resize_inside = False
-            found.layers = torch.nn.Sequential(*_blocks(state).blocks)
+            found.layers = torch.nn.Sequential(*pytorch_fid_network(state).blocks)
             made.append(found.double())
         return said(made[0], to_tensor(build_resizer("clean")(pair.translated.pixels[0]))[None].double())
 

@@ -135,18 +135,12 @@ def _dbcnn() -> Network:
         state["fc.bias"] += 1  # and away from 0
     ready, wide = own.weights(state, torch.device("cpu")), doubled(state)
 
-    def build() -> Any:
-        from pyiqa.archs import dbcnn_arch
-
-        with undownloaded("vgg16"), mock.patch.object(dbcnn_arch, "load_pretrained_network"):
-            return dbcnn_arch.DBCNN(pretrained=False)
-
     return Network(
         "dbcnn",
         weights,
         lambda pair: metric.of_weights(ready, pair.translated)[0],
         lambda pair: plain.dbcnn(wide, rgb(pair.translated)),
-        (_blind("DBCNN", "dbcnn", build, state),),
+        (_blind("DBCNN", "dbcnn", state),),
         slow=True,
     )
 
@@ -164,31 +158,37 @@ def _nima(name: str) -> Network:
     ready = own.weights(backbone, state, torch.device("cpu"))
     itself, wide = plain.nima_vgg if name == "nima@vgg16" else plain.nima, doubled(state)
 
-    def build() -> Any:
-        import timm
-        from pyiqa.archs.nima_arch import NIMA
-
-        of = timm.create_model
-        with mock.patch.object(timm, "create_model", lambda base, pretrained, **named: of(base, pretrained=False, **named)):
-            return NIMA(base_model_name=TIMM[name], pretrained=False)
-
     return Network(
         name,
         weights,
         lambda pair: metric.of_weights(backbone, ready, pair.translated)[0],
         lambda pair: itself(wide, rgb(pair.translated)),
-        (_blind(f"NIMA(base_model_name={TIMM[name]})", name, build, state),),
+        (_blind(f"NIMA(base_model_name={TIMM[name]})", name, state),),
         slow=True,
     )
 
 
-def _blind(call: str, metric: str, build: Callable[[], Any], state: Mapping[str, Tensor]) -> Oracle:
+def pyiqa_network(metric: str) -> Any:
+    """Pyiqa's network of DBCNN or NIMA, without the weights that it would download."""
+    from pyiqa.archs import dbcnn_arch, nima_arch
+
+    if metric == "dbcnn":
+        with undownloaded("vgg16"), mock.patch.object(dbcnn_arch, "load_pretrained_network"):
+            return dbcnn_arch.DBCNN(pretrained=False)
+    import timm
+
+    of = timm.create_model
+    with mock.patch.object(timm, "create_model", lambda base, pretrained, **named: of(base, pretrained=False, **named)):
+        return nima_arch.NIMA(base_model_name=TIMM[metric], pretrained=False)
+
+
+def _blind(call: str, metric: str, state: Mapping[str, Tensor]) -> Oracle:
     """Of pyiqa: a network that reads one image in [0, 1]."""
     made: list[Any] = []
 
     def of(pair: Pair) -> Any:
         if not made:
-            made.append(filled(build(), {key: value for key, value in state.items() if "num_batches" not in key}))
+            made.append(filled(pyiqa_network(metric), {key: value for key, value in state.items() if "num_batches" not in key}))
         return said(made[0], unit(pair.translated).expand(-1, 3, -1, -1))
 
     return Oracle("pyiqa", call, metric, of)
