@@ -1,5 +1,7 @@
 """The one pass over images that all metrics share: each file is decoded once, each network sees each image once.
 
+On a CPU, as many batches are under way as torch has threads, each in one thread: faster than one batch in many threads, which
+wait for each other after every layer, and what an image gets does not depend on the number of cores.
 Work is cut into chunks of one image size. With a folder to work in, a chunk that is done is a file that is whole: a pass
 that was killed goes on where it was, and several processes share the chunks out, none twice.
 """
@@ -9,12 +11,14 @@ from __future__ import annotations
 import io
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from sarbench.bench.errors import ContractError
@@ -25,7 +29,7 @@ from sarbench.bench.references import Kept
 from sarbench.bench.storage import write_bytes
 
 DECODERS = 4  # threads; decoding releases the interpreter lock
-BATCHES_AHEAD = 2  # decoded or being decoded while one is scored: with the batch size, what bounds the memory
+BATCHES_AHEAD = 2  # decoded or being decoded beside those under way: with the batch size, what bounds the memory
 CHUNK = 64  # images, about, after which work is kept
 NAMES_SHOWN = 10
 
@@ -76,19 +80,24 @@ def run(
         raise ContractError("several processes score together only through a folder; give --cache FOLDER")
     chunks = _chunks(asked)
     done: dict[int, Arrays] = {}
-    for number, batches in enumerate(chunks):
-        size = sum(map(len, batches))
-        if work is not None and (found := _kept(work / f"{number:06d}.npz", asked, size)) is not None:
-            done[number] = found
-            advance(size)
-        elif number % ranks == rank:
-            done[number] = _chunk(asked, batches, advance)
+    if work is not None:
+        kept = {number: _kept(_file(work, number), asked, sum(map(len, batches))) for number, batches in enumerate(chunks)}
+        done = {number: arrays for number, arrays in kept.items() if arrays is not None}
+        advance(sum(len(batch) for number in done for batch in chunks[number]))
+    mine = [number for number in range(len(chunks)) if number not in done and number % ranks == rank]
+    with closing(_computed(asked, [batch for number in mine for batch in chunks[number]])) as computed:
+        for number in mine:
+            parts = []
+            for batch, part in zip(chunks[number], computed, strict=False):
+                parts.append(part)
+                advance(len(batch))
+            done[number] = {name: np.concatenate([part[name] for part in parts]) for name in asked.names()}
             if work is not None:
-                write_bytes(work / f"{number:06d}.npz", _packed(done[number]))
+                write_bytes(_file(work, number), _packed(done[number]))
     barrier()
     for number, batches in enumerate(chunks):
         if number not in done and work is not None:
-            found = _kept(work / f"{number:06d}.npz", asked, sum(map(len, batches)))
+            found = _kept(_file(work, number), asked, sum(map(len, batches)))
             if found is None:
                 raise ContractError(f"{work}: another process did not finish its share; run the same command again")
             done[number] = found
@@ -115,57 +124,89 @@ def _chunks(asked: Pass) -> list[list[list[int]]]:
     return chunks
 
 
-def _chunk(asked: Pass, batches: Sequence[list[int]], advance: Callable[[int], None]) -> Arrays:
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in asked.names()}
-    for rows, images, known in _decoded(asked, batches):
-        shared: dict[object, np.ndarray] = {}
-        try:
-            for name, metric in asked.rows.items():
-                if name in known:
-                    parts[name].append(asked.kept[name].rows(rows, known[name], images["translated"], images["reference"]))
-                    continue
-                assert metric.rows is not None
-                sides = [images[side] for side in metric.reads]
-                for compute in metric.shared.values():
-                    if (compute, metric.reads) not in shared:
-                        shared[compute, metric.reads] = compute(*sides)
-                given = {keyword: shared[compute, metric.reads] for keyword, compute in metric.shared.items()}
-                parts[name].append(metric.rows(*sides, **given))
-            for side, features in asked.features:
-                parts[feature_key(side, features)].append(features.of(images[side]))
-        except ContractError as error:
-            first = next(iter(asked.files.values()))
-            raise ContractError(f"{some([str(first[i]) for i in rows])}: {error}") from error
-        advance(len(rows))
-    return {name: np.concatenate(values) for name, values in parts.items()}
+def _computed(asked: Pass, batches: Sequence[list[int]]) -> Generator[Arrays]:
+    """The arrays of each batch, in order; files are read in threads of their own, ahead of the work on them."""
+    workers = _workers(asked)
+    readers = ThreadPoolExecutor(min(DECODERS, os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(workers)
 
-
-Batch = tuple[list[int], dict[str, ImageBatch], dict[str, list[Known | None]]]
-
-
-def _decoded(asked: Pass, batches: Sequence[list[int]]) -> Iterator[Batch]:
-    """The batches, and what is kept of their references, read in threads while the caller works on an earlier one."""
-    pool = ThreadPoolExecutor(min(DECODERS, os.cpu_count() or 1))
-
-    def submit(rows: list[int]) -> Callable[[], Batch]:
-        running = {side: [pool.submit(read_image, paths[i]) for i in rows] for side, paths in asked.files.items()}
+    def submit(rows: list[int]) -> Future[Arrays]:
+        reading = {side: [readers.submit(read_image, paths[i]) for i in rows] for side, paths in asked.files.items()}
         known = {name: kept.reader(rows) for name, kept in asked.kept.items()}
 
-        def batch() -> Batch:
-            images = {side: ImageBatch(np.stack([f.result() for f in parts]), asked.peak) for side, parts in running.items()}
-            return rows, images, {name: read() for name, read in known.items()}
+        def work() -> Arrays:
+            images = {side: ImageBatch(np.stack([f.result() for f in parts]), asked.peak) for side, parts in reading.items()}
+            reading.clear()  # what was decoded goes when the batch is done
+            return _batch(asked, rows, images, {name: read() for name, read in known.items()})
 
-        return batch
+        return pool.submit(work)
 
     waiting = iter(batches)
-    running = deque(submit(rows) for rows in islice(waiting, BATCHES_AHEAD))
+    with _threads_shared_by(workers):
+        running = deque(submit(rows) for rows in islice(waiting, workers + BATCHES_AHEAD))
+        try:
+            while running:
+                arrays = running.popleft().result()
+                running.extend(submit(later) for later in islice(waiting, 1))
+                yield arrays
+        finally:
+            pool.shutdown(cancel_futures=True)
+            readers.shutdown(cancel_futures=True)
+
+
+def _batch(asked: Pass, rows: list[int], images: Mapping[str, ImageBatch], known: Mapping[str, list[Known | None]]) -> Arrays:
+    """Everything that is asked of the images of a batch."""
+    arrays: Arrays = {}
+    shared: dict[object, np.ndarray] = {}
     try:
-        while running:
-            batch = running.popleft()
-            running.extend(submit(later) for later in islice(waiting, 1))
-            yield batch()
+        for name, metric in asked.rows.items():
+            if name in known:
+                arrays[name] = asked.kept[name].rows(rows, known[name], images["translated"], images["reference"])
+                continue
+            assert metric.rows is not None
+            sides = [images[side] for side in metric.reads]
+            for compute in metric.shared.values():
+                if (compute, metric.reads) not in shared:
+                    shared[compute, metric.reads] = compute(*sides)
+            given = {keyword: shared[compute, metric.reads] for keyword, compute in metric.shared.items()}
+            arrays[name] = metric.rows(*sides, **given)
+        for side, features in asked.features:
+            arrays[feature_key(side, features)] = features.of(images[side])
+    except ContractError as error:
+        first = next(iter(asked.files.values()))
+        raise ContractError(f"{some([str(first[i]) for i in rows])}: {error}") from error
+    return arrays
+
+
+def _workers(asked: Pass) -> int:
+    """How many batches are computed side by side: one where a GPU does the work, or no network is asked."""
+    if not asked.features and not any(metric.assets for metric in asked.rows.values()):
+        return 1
+    import torch
+
+    return 1 if torch.cuda.is_available() else torch.get_num_threads()
+
+
+@contextmanager
+def _threads_shared_by(workers: int) -> Iterator[None]:
+    """Several workers take one thread each of what torch and OpenCV would start for one."""
+    if workers == 1:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        yield
     finally:
-        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
+
+
+def _file(work: Path, number: int) -> Path:
+    return work / f"{number:06d}.npz"
 
 
 def _packed(arrays: Arrays) -> bytes:

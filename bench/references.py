@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from jaxtyping import Float
@@ -64,6 +65,7 @@ class Kept:
         self.prepared, self.digests = metric.prepared, digests
         self.folder = folder / value_digest([metric.signature])[:16]
         self.pool = ThreadPoolExecutor(2)  # reads and writes beside the network's work
+        self.lock = Lock()  # of what follows: batches are scored in several threads
         self.writing: list[Future[None]] = []
         self.fits: bool | None = None  # on the disk; unknown before the first reference is prepared
 
@@ -108,6 +110,10 @@ class Kept:
             return None
 
     def _write(self, place: int, arrays: Arrays) -> None:
+        with self.lock:
+            self._start_to_write(place, arrays)
+
+    def _start_to_write(self, place: int, arrays: Arrays) -> None:
         if self.fits is None:
             size = len(self.digests) * sum(array.nbytes for array in arrays.values())
             with naming(self.folder):

@@ -216,7 +216,7 @@ def test_many_images_are_cut_into_parts_of_bounded_size(ours, monkeypatch):
     pixels = ImageBatch(photos(7, 64, 64))
     whole = features.features_of(ours, pixels, features.clean)
     sizes = []
-    monkeypatch.setattr(features, "IMAGES_AT_ONCE", 3)
+    monkeypatch.setitem(features.IMAGES_AT_ONCE, "cpu", 3)
     found = features.features_of(ours, pixels, lambda part, device: sizes.append(len(part)) or features.clean(part, device))
     assert sizes == [3, 3, 1]
     assert_close(found, whole)

@@ -12,7 +12,7 @@ import pytest
 
 from sarbench.bench import one_pass, registry
 from sarbench.bench.errors import ContractError
-from sarbench.bench.images import read_header, write_image
+from sarbench.bench.images import read_header, read_image, write_image
 from sarbench.bench.metric import Features, ImageBatch, Metric
 from sarbench.bench.one_pass import Pass
 from sarbench.bench.score import score_folders
@@ -227,3 +227,44 @@ def test_rows_may_have_further_axes_and_are_kept_as_they_are(tmp_path: Path) -> 
     assert first.shape == (5, 2, 3)
     np.testing.assert_array_equal(one_pass.run(asked, tmp_path / "work")["grid"], first)  # read back
     np.testing.assert_array_equal(one_pass.run(asked)["grid"], first)
+
+
+def test_as_many_batches_are_under_way_as_torch_has_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import cv2
+    import torch
+
+    together = threading.Barrier(3, timeout=20)
+    given = []
+
+    def watched(images: ImageBatch) -> np.ndarray:
+        together.wait()  # broken, and the test red, unless three are under way
+        given.append((torch.get_num_threads(), cv2.getNumThreads()))
+        return _network(images)
+
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    torch.set_num_threads(3)
+    try:
+        features = Features("watched", "watched;v1", 4, watched)
+        images = asked(folder(tmp_path / "images", 12), features=[("translated", features)])
+        found = one_pass.run(images)["watched of translated"]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before[0])
+    assert given == [(1, 1)] * 6  # each in one thread
+    assert cv2.getNumThreads() == before[1]
+    pixels = np.stack([np.asarray(read_image(path)) for path in images.files["translated"]])
+    np.testing.assert_array_equal(found, pixels.reshape(12, -1)[:, :4])  # in the order of the files
+
+
+def test_an_error_in_a_batch_stops_the_pass_and_gives_the_threads_back(tmp_path: Path) -> None:
+    import torch
+
+    def refuses(images: ImageBatch) -> np.ndarray:
+        raise ContractError("too dark")
+
+    threads = torch.get_num_threads()
+    broken = asked(folder(tmp_path / "images", 6), features=[("translated", Features("f", "f;v1", 4, refuses))])
+    with pytest.raises(ContractError, match=r"000\.png, .*001\.png: too dark"):
+        one_pass.run(broken)
+    assert torch.get_num_threads() == threads

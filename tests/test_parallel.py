@@ -1,10 +1,11 @@
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import pytest
 
-from sarbench.bench.metrics._parallel import each
+from sarbench.bench.metrics._parallel import each, loaded_once
 
 
 @pytest.fixture(params=[1, 2, 5])
@@ -54,3 +55,20 @@ def test_an_error_in_a_thread_is_raised(threads):
 
 def test_no_task_has_no_result(threads):
     assert each(lambda task, _: task, [], lambda: None) == []
+
+
+def test_threads_that_ask_at_once_load_once():
+    loads = []
+
+    @loaded_once
+    def load(name):
+        loads.append(name)
+        time.sleep(0.02)
+        return object()
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(load, "aaaab"))
+    assert sorted(loads) == ["a", "b"]
+    assert len(set(map(id, found))) == 2
+    load.cache_clear()
+    assert load("a") is not found[0]

@@ -8,8 +8,6 @@ clean-fid loads is by its authors a direct translation of the same TensorFlow gr
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +17,7 @@ from PIL import Image
 from sarbench.bench import assets
 from sarbench.bench.errors import ContractError
 from sarbench.bench.metric import Features, ImageBatch
+from sarbench.bench.metrics._parallel import each, loaded_once
 
 if TYPE_CHECKING:
     import torch
@@ -31,8 +30,7 @@ if TYPE_CHECKING:
 ASSET = "inception"
 SIDE_PX = 299
 WIDTH = 2048
-IMAGES_AT_ONCE = 32  # through the network, however many the caller gives
-RESIZERS = 4  # threads; Pillow releases the interpreter lock
+IMAGES_AT_ONCE = {"cpu": 4, "cuda": 32}  # through the network, however many the caller gives
 
 
 def features_of(network: Inception, images: ImageBatch, resize: Resize) -> Float[np.ndarray, "B 2048"]:
@@ -42,6 +40,8 @@ def features_of(network: Inception, images: ImageBatch, resize: Resize) -> Float
     """
     import torch
 
+    from sarbench.bench.metrics.networks.running import exact
+
     bands = images.pixels.shape[3]
     if bands not in (1, 3):
         raise ContractError(
@@ -49,10 +49,10 @@ def features_of(network: Inception, images: ImageBatch, resize: Resize) -> Float
             "or write the three bands to compare as images of their own"
         )
     rows = [np.empty((0, WIDTH), np.float32)]
-    cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    with torch.inference_mode(), torch.autocast(network.device.type, enabled=False), cudnn:
-        for start in range(0, len(images), IMAGES_AT_ONCE):
-            part = ImageBatch(images.pixels[start : start + IMAGES_AT_ONCE], images.peak)
+    step = IMAGES_AT_ONCE[network.device.type]
+    with exact(network.device):
+        for start in range(0, len(images), step):
+            part = ImageBatch(images.pixels[start : start + step], images.peak)
             x = resize(part, network.device).expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
             rows.append(network(x).cpu().numpy())
     return np.concatenate(rows)
@@ -64,8 +64,7 @@ def clean(images: ImageBatch, device: torch.device) -> Float[Tensor, "B C 299 29
 
     planes = np.moveaxis(images.pixels, 3, 1).astype(np.float32) * np.float32(255 / images.peak)
     count, bands, height, width = planes.shape
-    with ThreadPoolExecutor(RESIZERS) as pool:
-        resized = list(pool.map(_bicubic, planes.reshape(-1, height, width)))
+    resized = each(lambda plane, _: _bicubic(plane), planes.reshape(-1, height, width), lambda: None)
     x = np.stack(resized).reshape(count, bands, SIDE_PX, SIDE_PX)
     return (torch.from_numpy(x).to(device) - 128) / 128
 
@@ -122,7 +121,7 @@ def _network() -> Inception:
     return _network_on("cuda" if torch.cuda.is_available() else "cpu")
 
 
-@cache
+@loaded_once
 def _network_on(device: str) -> Inception:
     from sarbench.bench.metrics.networks.inception import Inception
 

@@ -1,10 +1,12 @@
-"""Work on the images of a batch in several threads: numpy and OpenCV release the interpreter lock while they compute."""
+"""Work in several threads: numpy, OpenCV and torch release the interpreter lock while they compute."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache, wraps
 from queue import Empty, SimpleQueue
+from threading import Lock
 from typing import TypeVar
 
 import cv2
@@ -42,3 +44,16 @@ def each(work: Callable[[Task, Scratch], Result], tasks: Sequence[Task], scratch
             for future in [pool.submit(run) for _ in range(threads)]:
                 future.result()
     return [results[i] for i in range(len(tasks))]
+
+
+def loaded_once(load: Callable[..., Result]) -> Callable[..., Result]:
+    """`functools.cache` for what takes long and much memory: threads that ask at the same time get the same object."""
+    lock, cached = Lock(), cache(load)
+
+    @wraps(load)
+    def locked(*args: Hashable) -> Result:
+        with lock:
+            return cached(*args)
+
+    locked.cache_clear = cached.cache_clear  # type: ignore[attr-defined]
+    return locked

@@ -16,7 +16,6 @@ wrong translation beats a hazy target.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +23,7 @@ from jaxtyping import Float
 
 from sarbench.bench import assets
 from sarbench.bench.metric import ImageBatch, Metric
+from sarbench.bench.metrics._parallel import loaded_once
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +51,7 @@ def of_weights(weights: dict[str, Tensor], translated: ImageBatch) -> Float[np.n
     return running.rows(translated, lambda x: network.scores(weights, x), weights["fc.weight"].device, PIXELS_AT_ONCE)
 
 
-@cache
+@loaded_once
 def _weights(where: torch.device) -> dict[str, Tensor]:
     from sarbench.bench.metrics.networks import dbcnn as network
 

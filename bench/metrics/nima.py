@@ -15,7 +15,6 @@ Misleads: it has learned what photographers like (AVA), not whether an image is 
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +22,7 @@ from jaxtyping import Float
 
 from sarbench.bench import assets
 from sarbench.bench.metric import ImageBatch, Metric
+from sarbench.bench.metrics._parallel import loaded_once
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,7 +67,7 @@ def mean_score(distributions: Float[np.ndarray, "B 10"]) -> Float[np.ndarray, " 
     return distributions @ np.arange(1, distributions.shape[1] + 1)
 
 
-@cache
+@loaded_once
 def _weights(backbone: Backbone) -> dict[str, Tensor]:
     from sarbench.bench.metrics.networks import nima as network
     from sarbench.bench.metrics.networks import running

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from sarbench.bench import assets
 from sarbench.bench.errors import ContractError
 from sarbench.bench.metric import ImageBatch
 from sarbench.bench.metrics._pairs import check_pairs
+from sarbench.bench.metrics._parallel import loaded_once
 from sarbench.bench.metrics.networks import alexnet, running, squeezenet, vgg
 
 SHIFT = (-0.030, -0.088, -0.188)  # mean and spread of ImageNet's bands, for values in [-1, 1]
@@ -139,7 +139,7 @@ class Lpips:
         return torch.stack(terms).double().sum(0).cpu().numpy()
 
 
-@cache
+@loaded_once
 def load(backbone: Backbone, values: Callable[[Tensor], Tensor] = full_range) -> Lpips:
     """LPIPS with the official weights, on the GPU where there is one; kept. AssetMissing without the network's weights."""
     where = running.device()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
@@ -23,10 +23,15 @@ def device() -> torch.device:
 def exact(where: torch.device) -> Iterator[None]:
     """Convolutions in float32, always by the same algorithm: no TF32, no autocast, no search for the fastest one.
 
-    Matrix products keep torch's own switch: take them in float64, which it does not reach.
+    Matrix products keep torch's own switch: take them in float64, which it does not reach. On a CPU it may be entered from
+    several threads at a time; the switches of a GPU are the process's own.
     """
-    cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    with torch.inference_mode(), torch.autocast(where.type, enabled=False), cudnn:
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode())
+        stack.enter_context(torch.autocast(where.type, enabled=False))
+        if where.type != "cpu":
+            flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+            stack.enter_context(flags)
         yield
 
 
