@@ -80,7 +80,7 @@ def _synthetic(name: str, about: str, task: str, options: Options, **changes: An
     small = (("n_test", "48"), ("n_train", "384"), ("size_px", "128"))
     large = (("n_test", "1000"), ("n_train", "6000"), ("size_px", "256"))
     sizes: dict[Preset, Size] = {
-        "tiny": Size(8_000, 64, None, options=small),
+        "tiny": Size(4_000, 64, None, options=small),  # minutes on two cores
         "bench": Size(400_000, None, None, options=large),
         "paper": Size(1_200_000, None, None, options=large),
     }

@@ -289,11 +289,24 @@ class Oracle(nn.Module):
         return torch.cat([eps, raw.float()], dim=1)
 
 
-def test_with_a_perfect_noise_predictor_the_translation_is_what_the_autoencoder_makes_of_the_target():
-    method, batch = build().eval(), pairs().paired
+class Velocity(nn.Module):
+    """An oracle of the noise that says it by way of the velocity."""
+
+    def __init__(self, noise: Oracle) -> None:
+        super().__init__()
+        self.noise = noise
+
+    def forward(self, z: Tensor, t: Tensor) -> Tensor:
+        out, abar = self.noise(z, t), self.noise.abar[t].view(-1, 1, 1, 1)
+        return torch.cat([(out[:, :4] - (1 - abar).sqrt() * z[:, 4:]) / abar.sqrt(), out[:, 4:]], dim=1)
+
+
+@pytest.mark.parametrize("output", ["noise", "velocity"])
+def test_with_a_perfect_predictor_the_translation_is_what_the_autoencoder_makes_of_the_target(output):
+    method, batch = build(replace(TINY, output=output)).eval(), pairs().paired
     with torch.no_grad():
         z_y = method.encoder(batch.target)[0]
-        method.unet = Oracle(z_y, method.abar)
+        method.unet = Oracle(z_y, method.abar) if output == "noise" else Velocity(Oracle(z_y, method.abar))
         method.abar = torch.cat([torch.ones(1), method.abar[1:]])  # so that the walk ends without noise
         torch.testing.assert_close(
             method.translate(batch.source, batch.seeds), method.reconstruct(batch.target, batch.seeds), atol=1e-4, rtol=0
@@ -514,7 +527,7 @@ def test_both_backbones_share_the_loss_and_the_sampler():
     """With the same networks in place of their own, they give the same numbers."""
     pytest.importorskip("diffusers")
     results = []
-    for method in (build(TINY), build(STABLE)):
+    for method in (build(replace(TINY, output="noise")), build(STABLE)):
         method.encoder, method.unet, method.decoder = Halves(), Echo(), Doubles()
         source, seeds = pairs().paired.source, torch.arange(4)
         losses = [turns(method, progress)["unet"].popitem() for progress in (0.3, 0.9)]

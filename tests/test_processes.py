@@ -39,6 +39,21 @@ def test_clean_undoes_noised():
     torch.testing.assert_close(ddpm.clean(ddpm.noised(z, eps, abar), eps, abar), z)
 
 
+def test_the_velocity_says_the_noise():
+    z, eps = torch.randn(2, 3, 4, 5, 5, generator=torch.Generator().manual_seed(1)).double()
+    abar = ABAR[[0, 500, 999]].double()
+    root, rest = (level.sqrt()[:, None, None, None] for level in (abar, 1 - abar))
+    found = ddpm.noise_of_velocity(ddpm.noised(z, eps, abar), root * eps - rest * z, abar)
+    torch.testing.assert_close(found, eps)
+
+
+def test_a_network_that_says_nothing_of_the_velocity_leaves_the_range_of_images_alone():
+    z_t = torch.randn(3, 4, 5, 5, generator=torch.Generator().manual_seed(1)).double()
+    abar = ABAR[[0, 500, 999]].double()
+    clean = ddpm.clean(z_t, ddpm.noise_of_velocity(z_t, torch.zeros_like(z_t), abar), abar)
+    torch.testing.assert_close(clean, abar.sqrt()[:, None, None, None] * z_t)  # never larger than z_t
+
+
 def test_random_steps_are_uniform_over_all_steps_and_belong_to_the_row():
     steps = ddpm.random_steps(torch.arange(4000), 10, "t")
     counts = torch.bincount(steps, minlength=10)

@@ -44,6 +44,16 @@ def clean(z_t: Float[Tensor, "B ..."], eps: Float[Tensor, "B ..."], abar: Level)
     return (z_t - (1.0 - abar) ** 0.5 * eps) / abar**0.5
 
 
+def noise_of_velocity(z_t: Float[Tensor, "B ..."], v: Float[Tensor, "B ..."], abar: Level) -> Float[Tensor, "B ..."]:
+    """The noise in z_t, given the velocity v = sqrt(abar) eps - sqrt(1 - abar) z (Salimans and Ho, 2022, Sec. 4).
+
+    An error of v is an error sqrt(abar) times as large of the noise, and sqrt(1 - abar) times as large of `clean`: so a
+    network that predicts v, however bad, never sends the first sampling steps far out of the range of images.
+    """
+    abar = _of_rows(abar, z_t)
+    return abar**0.5 * v + (1.0 - abar) ** 0.5 * z_t
+
+
 def _of_rows(level: Level, like: Tensor) -> float | Tensor:
     """A level a row, ready to be multiplied with tensors (B, ...)."""
     return level.reshape(-1, *[1] * (like.ndim - 1)) if isinstance(level, Tensor) else level
