@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sarbench.bench import markdown, published_page, speed_page, strip
+from sarbench.bench import markdown, methods_page, published_page, speed_page, strip
 from sarbench.bench.board import board_of
 from sarbench.bench.board_page import compact, index, render
 from sarbench.bench.certification import page as certificates
@@ -20,11 +20,13 @@ from sarbench.bench.storage import write_bytes, write_text
 
 MARKED_BOARD = re.compile(r"^<!-- board:(?P<slug>\S+) -->\n(?P<body>.*?)^<!-- /board -->$", re.MULTILINE | re.DOTALL)
 ABOUT = {
+    methods_page.PAGE: "What each method trains on, costs, and does differently from its paper",
     "published.md": "What the papers themselves print, and what of it does not add up",
     certificates.PAGE: "How exactly each metric keeps to its formula and to other packages",
     speed_page.PAGE: "How fast each metric is beside other packages",
 }
 SOURCES = {
+    methods_page.PAGE: f"cards of the methods and {methods_page.JSON}",
     "published.md": "files in published/",
     certificates.PAGE: f"numbers in {certificates.JSON}",
     speed_page.PAGE: f"measurements in {speed_page.JSON}",
@@ -58,9 +60,12 @@ class _Wanted:
 
 def _pages_beside(root: Path) -> dict[str, str]:
     """The pages that are made of other files than records, by name; of those files that are there."""
-    pages = {}
-    if (root / "published").is_dir():
-        pages["published.md"] = published_page.page(root / "published")
+    pages, published = {}, root / "published"
+    if (root / methods_page.JSON).is_file():
+        printed = read_published(published) if published.is_dir() else []
+        pages[methods_page.PAGE] = methods_page.page(root / methods_page.JSON, printed)
+    if published.is_dir():
+        pages["published.md"] = published_page.page(published)
     if (root / certificates.JSON).is_file():
         pages[certificates.PAGE] = certificates.page(certificates.read(root / certificates.JSON))
     if (root / speed_page.JSON).is_file():
@@ -158,11 +163,16 @@ def check_pages(root: Path) -> list[str]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `sarbench leaderboard`."""
     parser.add_argument("--leaderboards", type=Path, default=Path("leaderboards"), metavar="DIR", help="folder of the boards")
+    parser.add_argument(
+        "--count-methods", action="store_true", help="count parameters and FLOPs of every method anew, which takes minutes"
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a page differs from its records")
 
 
 def command(args: argparse.Namespace) -> int:
     """Write the boards, or with --check compare them: 0 if all is well, 1 if a page is stale."""
+    if args.count_methods:
+        methods_page.write_counts(args.leaderboards / methods_page.JSON)
     if not args.check:
         for path in write_pages(args.leaderboards):
             print(f"wrote {path}")

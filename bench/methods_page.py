@@ -1,0 +1,124 @@
+"""The page of methods: what each trains on, costs, and does differently from its paper; from the cards and `methods.json`.
+
+`sarbench leaderboard --count-methods` writes that file: it builds the paper preset of every method, under random weights, and
+translates one image.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sarbench.bench import markdown, registry
+from sarbench.bench.published import Published, title_of
+from sarbench.bench.storage import read_json, write_text
+
+if TYPE_CHECKING:
+    from sarbench.bench.interface import Method
+
+JSON, PAGE = "methods.json", "methods.md"  # in the folder of boards
+SIDE_PX, CHANNELS = 256, 3
+FEW_STEPS = (1, 2)  # of a sampler that has more: each further one costs what the second does
+GENERATED = f"{markdown.GENERATED} the cards of the methods and {JSON}. Don't edit. -->"
+INTRODUCTION = f"""\
+Every method that this version has, as its `paper` preset is. *Trained on* is what this code trains on, not what a paper's table
+says. Parameters are those of all networks, discriminators and frozen ones included, and those that a translation uses. GFLOPs
+are of one image of {SIDE_PX}x{SIDE_PX} px and {CHANNELS} channels, all evaluations together; a multiply-add counts two.
+
+- **paper**: all that decides a score is in the paper, or in its authors' code. **adapted**: made for something else, or with a
+  part that can't be had. **reconstruction**: what is public does not fix the method; the guesses are listed below."""
+
+
+def page(file: Path, published: Sequence[Published]) -> str:
+    """The markdown. ContractError for a file that `--count-methods` did not write."""
+    counted = read_json(file, "methods")["methods"]
+    cards = {name: registry.card_of("methods", name) for name in registry.names("methods")}
+    cards = {name: card for name, card in cards.items() if card.get("role") != "floor"}
+    order = sorted(cards, key=lambda name: (cards[name]["year"], name))
+    table = markdown.table([_row(name, cards[name], counted.get(name, {}), published) for name in order], left=5)
+    parts = [GENERATED, "# Methods", INTRODUCTION, table, "## What differs from the papers"]
+    for name in order:
+        deviations = cards[name].get("deviations", ())
+        told = "\n".join(f"- {markdown.text(sentence)}" for sentence in deviations) or "- None known."
+        parts += [f"### {markdown.text(cards[name]['title'])}", told]
+    return "\n\n".join(parts) + "\n"
+
+
+def _row(name: str, card: Mapping[str, Any], counted: Mapping[str, int], published: Sequence[Published]) -> dict[str, str]:
+    title, link = markdown.text(card["title"]), markdown.link(card["paper"])
+    return {
+        "method": f"`{name}`",
+        "paper": f"[{title}]({link}), {card['year']}" if link else f"{title}, {card['year']}",
+        "trained on": card["supervision"],
+        "fidelity": card.get("fidelity", "paper"),
+        "published": _published(name, published),
+        "parameters": _millions(counted.get("parameters")),
+        "of a translation": _millions(counted.get("translating")),
+        "GFLOPs": f"{counted['flops'] / 1e9:,.1f}" if "flops" in counted else "–",
+        "evaluations": str(card.get("evaluations", 1)),
+        "needs": ", ".join([*card.get("pretrained", ()), *card.get("aux", ())]) or "–",
+        "licence of its code": markdown.text(card.get("licence", "") or "–"),
+    }
+
+
+def _millions(count: int | None) -> str:
+    return "–" if count is None else f"{count / 1e6:.2f} M"
+
+
+def _published(name: str, rows: Sequence[Published]) -> str:
+    """The papers that print numbers of it, each with its tables."""
+    tables: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row.method == name:
+            tables.setdefault(row.paper, {})[row.table] = None
+    return "; ".join(f"[{paper}](published.md#{paper}) {_tables(list(found))}" for paper, found in tables.items()) or "–"
+
+
+def _tables(names: Sequence[str]) -> str:
+    return ", ".join(title_of(name).lower() for name in names)
+
+
+# --- Counting --------------------------------------------------------------------------------------------------------
+
+
+def write_counts(file: Path) -> None:
+    """Count every method that is no floor, and write the file. Takes minutes, and several GiB of memory."""
+    names = [name for name in registry.names("methods") if registry.card_of("methods", name).get("role") != "floor"]
+    counted = {name: {"parameters": parameters(name), **_translation(name)} for name in names}
+    write_text(file, json.dumps({"methods": counted}, indent=1) + "\n")
+
+
+def parameters(name: str) -> int:
+    """Of all networks of a method's paper preset, those of its discriminators included."""
+    import torch
+
+    with torch.device("meta"):
+        method = _built(name)
+    return sum(parameter.numel() for parameter in method.parameters())
+
+
+def _built(name: str, **changes: Any) -> Method:
+    from dataclasses import replace
+
+    cls = registry.load_method(name)
+    return cls(replace(cls.presets["paper"], **changes), CHANNELS, CHANNELS)
+
+
+def _translation(name: str) -> dict[str, int]:
+    """Parameters that a translation uses, and its FLOPs."""
+    import torch
+
+    from sarbench.bench.cost import translation_cost
+    from sarbench.bench.train import Hardware
+
+    def cost(**changes: Any) -> tuple[int, int]:
+        return translation_cost(_built(name, **changes), torch.zeros(1, CHANNELS, SIDE_PX, SIDE_PX), Hardware())
+
+    whole = registry.load_method(name).presets["paper"]
+    if getattr(whole, "steps", 1) <= max(FEW_STEPS):
+        used, flops = cost()
+        return {"translating": used, "flops": flops}
+    (used, first), (_, second) = (cost(steps=steps) for steps in FEW_STEPS)
+    return {"translating": used, "flops": first + (second - first) * (whole.steps - FEW_STEPS[0])}
