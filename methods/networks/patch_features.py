@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -41,3 +43,33 @@ def draw_positions(features: Sequence[Tensor], n: int, seeds: Int64[Tensor, " B"
         order = uniform(seeds, (places,), f"{purpose} {layer}").topk(min(n, places), dim=1).indices  # (B, n)
         drawn.append(order.to(feature.device, non_blocking=True))
     return drawn
+
+
+class Patches(NamedTuple):
+    """Unit vectors of an image after and before its translation, at the same positions; layer by layer (B, n, C)."""
+
+    w: Sequence[Float[Tensor, "B n C"]]  # of the output: the queries
+    z: Sequence[Float[Tensor, "B n C"]]  # of the input, without gradient
+
+    def split(self, rows: int) -> list[Patches]:
+        """The patches of so many images at a time."""
+        w, z = (list(zip(*(v.split(rows) for v in side), strict=True)) for side in self)
+        return [Patches(*both) for both in zip(w, z, strict=True)]
+
+    def mean(self, loss: Callable[[Tensor, Tensor], Tensor]) -> Float[Tensor, ""]:
+        """The mean over the layers of a loss of (w, z)."""
+        return torch.stack([loss(w, z) for w, z in zip(self.w, self.z, strict=True)]).mean()
+
+
+def matched_patches(
+    project: PatchProjector, before: Sequence[Tensor], after: Sequence[Tensor], n: int, seeds: Int64[Tensor, " S"], purpose: str
+) -> Patches:
+    """Up to n patches a row and layer of features before and after a translation.
+
+    Rows are S, or several times S: then rows i, S + i, ... have their positions from seed i.
+    """
+    copies = len(after[0]) // len(seeds)
+    positions = [p.repeat(copies, 1) for p in draw_positions(after, n, seeds, purpose)]
+    with torch.no_grad():
+        z = project(before, positions)
+    return Patches(project(after, positions), z)
