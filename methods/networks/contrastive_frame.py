@@ -44,8 +44,8 @@ TINY: dict[str, Any] = {
     "discriminator_layers": 2,
     "projector_width": 32,
     "patches": 64,  # of the 256 positions of the deepest layer at 64 px
-    "learning_rate": 5e-4,  # a thousand updates in all
-    "batch_size": 8,
+    "learning_rate": 5e-4,  # two thousand updates in all
+    "batch_size": 4,
 }
 
 
