@@ -9,14 +9,14 @@ a smaller last batch breaks it; neither is so here. The paper's CUT is the defau
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
 from sarbench.bench.interface import Batch, Card, Turn, setting, uniform
 from sarbench.methods.losses import adversarial
 from sarbench.methods.losses.patch_nce import patch_nce
-from sarbench.methods.networks.contrastive_frame import TINY, ContrastiveFrame, FrameConfig, mirrored
+from sarbench.methods.networks.contrastive_frame import ContrastiveFrame, FrameConfig, frame_presets, mirrored
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,6 @@ class Config(FrameConfig):
     lambda_nce: float = setting(1.0, "Sec. 3, lambda_X of Eq. 5; FastCUT 10")
     identity: bool = setting(True, "Sec. 3, lambda_Y of Eq. 5: PatchNCE of target images too, halved each; FastCUT has none")
     flip_equivariance: bool = setting(False, "official code: FastCUT mirrors every second image, and its features back")
-
-
-PAPER = Config()
 
 
 class CUT(ContrastiveFrame):
@@ -41,10 +38,10 @@ class CUT(ContrastiveFrame):
         supervision="unpaired",
         channels="same",
         size_multiple=4,
-        deviations=("Each row of a batch has positions of its own, and the shallowest layer is the image without its padding.",),
+        deviations=("Each row of a batch has positions of its own; the shallowest layer is the image without its padding.",),
         licence="BSD-2-Clause",
     )
-    presets = {"paper": PAPER, "bench": replace(PAPER, batch_size=4), "tiny": replace(PAPER, **TINY)}
+    presets = frame_presets(Config())
     ablations = {
         "1": {
             "": {},
@@ -67,5 +64,5 @@ class CUT(ContrastiveFrame):
         losses = {"gan": adversarial.generator(self.D(fake), "least_squares")}
         found = self.patches(inputs, output, seeds, flipped)
         for name, patches in zip(("nce", "nce_same"), found, strict=False):
-            losses[name] = c.lambda_nce / len(found) * patches.mean(lambda w, z: patch_nce(w, z, c.tau))  # Eq. 4
+            losses[name] = c.lambda_nce / len(found) * patches.mean(lambda w, z: patch_nce(w, z, c.tau))  # Eq. 3
         yield "G", losses

@@ -11,7 +11,7 @@ The mutual information of x and G(x) is the same for an image and its negative, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -19,7 +19,7 @@ from sarbench.bench.interface import Batch, Card, Turn, setting
 from sarbench.methods.losses import adversarial
 from sarbench.methods.losses.mutual_information import rsmi
 from sarbench.methods.losses.patch_nce import patch_nce
-from sarbench.methods.networks.contrastive_frame import TINY, ContrastiveFrame, FrameConfig
+from sarbench.methods.networks.contrastive_frame import ContrastiveFrame, FrameConfig, frame_presets
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,6 @@ class Config(FrameConfig):
     lambda_scc: float = setting(0.5, "issue 5 of the official code, which quotes the paper: 0.5 with batch 1")
     kernel_sigma: float = setting(1.0, "official code: width of the kernels on a grid of step 0.25 in [-1, 1]")
     kernel_sign: int = setting(-1, "a Gaussian; the official code has +1")
-
-
-PAPER = Config()
 
 
 class CUTSCC(ContrastiveFrame):
@@ -48,11 +45,11 @@ class CUTSCC(ContrastiveFrame):
         deviations=(
             "No pixel discriminator: the official code has one beside CycleGAN.",
             "The kernels of the mutual information are Gaussian; the official code has the opposite sign.",
-            "Each row of a batch has positions of its own, and the shallowest layer is the image without its padding.",
+            "Each row of a batch has positions of its own; the shallowest layer is the image without its padding.",
         ),
         licence="none stated",
     )
-    presets = {"paper": PAPER, "bench": replace(PAPER, batch_size=4), "tiny": replace(PAPER, **TINY)}
+    presets = frame_presets(Config())
     config: Config
 
     def training_step(self, batch: Batch, progress: float) -> Iterator[Turn]:

@@ -27,14 +27,14 @@ from sarbench.methods.networks.image_pool import ImagePool
 from sarbench.methods.networks.patch_discriminator import PatchDiscriminator
 from sarbench.methods.networks.resnet_generator import ResNetGenerator
 
-Geometry = Literal["rotation", "vertical_flip"]
-
 
 @dataclass(frozen=True)
 class Config:
     """Hyperparameters of GcGAN; the defaults are the paper's for 256x256 px."""
 
-    geometry: Geometry = setting("rotation", "Sec. 3.2: f is a clockwise turn by 90 degrees, or a vertical flip")
+    geometry: Literal["rotation", "vertical_flip"] = setting(
+        "rotation", "Sec. 3.2: f is a clockwise turn by 90 degrees, or a vertical flip"
+    )
     width: int = setting(64, "official code: the generator of CycleGAN")
     blocks: int = setting(9, "official code: the generator of CycleGAN; 6 for Cityscapes at 128 px")
     discriminator_width: int = setting(64, "official code: the discriminator of CycleGAN, C64-C128-C256-C512")
@@ -130,11 +130,11 @@ class GcGAN(Method):
         return self.G(source)
 
 
-def turned(x: Float[Tensor, "B C H W"], geometry: Geometry) -> Float[Tensor, "B C _ _"]:
+def turned(x: Float[Tensor, "B C H W"], geometry: str) -> Float[Tensor, "B C _ _"]:
     """T x: the image turned clockwise by 90 degrees, or upside down as in a mirror."""
     return x.rot90(-1, (2, 3)) if geometry == "rotation" else x.flip(2)
 
 
-def turned_back(x: Float[Tensor, "B C H W"], geometry: Geometry) -> Float[Tensor, "B C _ _"]:
+def turned_back(x: Float[Tensor, "B C H W"], geometry: str) -> Float[Tensor, "B C _ _"]:
     """The inverse of `turned`."""
     return x.rot90(1, (2, 3)) if geometry == "rotation" else x.flip(2)

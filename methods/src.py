@@ -10,14 +10,15 @@ of both does here, but the weights hold for 256, since the relation loss is a su
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from sarbench.bench.interface import Batch, Card, Turn, setting
 from sarbench.methods.losses import adversarial
-from sarbench.methods.losses.patch_nce import HdceForm, hdce, relation_divergence
-from sarbench.methods.networks.contrastive_frame import TINY, ContrastiveFrame, FrameConfig
+from sarbench.methods.losses.patch_nce import hdce, relation_divergence
+from sarbench.methods.networks.contrastive_frame import ContrastiveFrame, FrameConfig, frame_presets
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,11 @@ class Config(FrameConfig):
 
     lambda_hdce: float = setting(0.1, "official code")
     lambda_src: float = setting(0.05, "official code: horse2zebra; 0.1 for Cityscapes")
-    hdce_form: HdceForm = setting("normalised", "the hard negatives' expectation; source_code: the official code")
+    hdce_form: Literal["normalised", "source_code"] = setting(
+        "normalised", "the hard negatives' expectation; source_code: the official code"
+    )
     gamma_start: float = setting(50.0, "official code: 1 / concentration of the negatives at the start, linear to gamma_end")
     gamma_end: float = setting(10.0, "official code")
-
-
-PAPER = Config()
 
 
 class SRC(ContrastiveFrame):
@@ -44,10 +44,10 @@ class SRC(ContrastiveFrame):
         supervision="unpaired",
         channels="same",
         size_multiple=4,
-        deviations=("Each row of a batch has positions of its own, and the shallowest layer is the image without its padding.",),
+        deviations=("Each row of a batch has positions of its own; the shallowest layer is the image without its padding.",),
         licence="MIT",
     )
-    presets = {"paper": PAPER, "bench": replace(PAPER, batch_size=4), "tiny": replace(PAPER, **TINY)}
+    presets = frame_presets(Config())
     config: Config
 
     def training_step(self, batch: Batch, progress: float) -> Iterator[Turn]:

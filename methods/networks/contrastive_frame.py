@@ -6,8 +6,8 @@ a `training_step`, and a `Config` that extends `FrameConfig`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -29,7 +29,7 @@ class FrameConfig:
     discriminator_layers: int = setting(3, "CUT, App. C.1: the discriminator of CycleGAN")
     projector_width: int = setting(256, "CUT, App. C.1: an MLP of two layers with 256 units")
     patches: int = setting(256, "CUT, App. C.1: 256 positions a layer; one positive and 255 negatives")
-    tau: float = setting(0.07, "CUT, Sec. 3, the temperature of Eq. 3")
+    tau: float = setting(0.07, "CUT, Sec. 3: the temperature")
     learning_rate: float = setting(2e-4, "CUT, official code")
     beta1: float = setting(0.5, "CUT, official code")
     beta2: float = setting(0.999, "CUT, official code")
@@ -37,16 +37,23 @@ class FrameConfig:
     batch_size: int = setting(1, "CUT, official code")
 
 
-TINY: dict[str, Any] = {
-    "width": 8,
-    "blocks": 3,
-    "discriminator_width": 8,
-    "discriminator_layers": 2,
-    "projector_width": 32,
-    "patches": 64,  # of the 256 positions of the deepest layer at 64 px
-    "learning_rate": 5e-4,  # two thousand updates in all
-    "batch_size": 4,
-}
+Config = TypeVar("Config", bound=FrameConfig)
+
+
+def frame_presets(paper: Config) -> dict[str, Config]:
+    """The presets of a method of the family: the paper's config, and it at the common sizes."""
+    tiny = replace(
+        paper,
+        width=8,
+        blocks=3,
+        discriminator_width=8,
+        discriminator_layers=2,
+        projector_width=32,
+        patches=64,  # of the 256 positions of the deepest layer at 64 px
+        learning_rate=5e-4,  # two thousand updates in all
+        batch_size=4,
+    )
+    return {"paper": paper, "bench": replace(paper, batch_size=4), "tiny": tiny}
 
 
 class ContrastiveFrame(Method):

@@ -27,12 +27,19 @@ class PatchProjector(nn.Module):
         self, features: Sequence[Tensor], positions: Sequence[Int64[Tensor, "B n"]]
     ) -> list[Float[Tensor, "B n width"]]:
         """Unit vectors in float32, layer by layer, of feature maps (B, C, h, w) at flat positions in [0, h w)."""
-        found = []
-        for head, feature, where in zip(self.heads, features, positions, strict=True):
-            flat = feature.flatten(2)  # (B, C, h w)
-            picked = flat.gather(2, where[:, None].expand(-1, flat.shape[1], -1)).transpose(1, 2)  # (B, n, C)
-            found.append(F.normalize(head(picked).float(), dim=2, eps=1e-7))
-        return found
+        layers = zip(features, positions, strict=True)
+        return [self.project(layer, feature, where) for layer, (feature, where) in enumerate(layers)]
+
+    def project(self, layer: int, feature: Float[Tensor, "B C h w"], where: Int64[Tensor, "B n"]) -> Float[Tensor, "B n width"]:
+        """The unit vectors of one layer, counted from 0."""
+        picked = at_positions(feature, where)
+        return F.normalize(self.heads[layer](picked).float(), dim=2, eps=1e-7)
+
+
+def at_positions(feature: Float[Tensor, "B C h w"], where: Int64[Tensor, "B n"]) -> Float[Tensor, "B n C"]:
+    """The vectors of a map at flat positions in [0, h w)."""
+    flat = feature.flatten(2)  # (B, C, h w)
+    return flat.gather(2, where[:, None].expand(-1, flat.shape[1], -1)).transpose(1, 2)
 
 
 def draw_positions(features: Sequence[Tensor], n: int, seeds: Int64[Tensor, " B"], purpose: str) -> list[Int64[Tensor, "B n"]]:
