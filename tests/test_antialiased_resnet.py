@@ -117,3 +117,15 @@ def test_xavier_weights_have_the_spread_of_their_gain_and_biases_are_zero():
     assert network[0].weight.std().item() == pytest.approx(0.02 * (2 / (9 * (16 + 32))) ** 0.5, rel=0.05)
     assert network[1].weight.std().item() == pytest.approx(0.02 * (2 / 800) ** 0.5, rel=0.05)
     assert not any(module.bias.any() for module in network)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 5])
+def test_from_any_of_its_features_the_generator_goes_on_to_the_same_image(blocks):
+    G = AntialiasedResNetGenerator(3, 3, width=4, blocks=blocks).eval()
+    x = torch.randn(2, 3, 16, 24)
+    output = G(x)
+    assert len(output.features) == len(G.feature_channels) == 5
+    for tap, feature in enumerate(output.features):
+        assert torch.equal(G.resume(feature, tap), output.image)
+        for a, b in zip(G.encode(x, tap), output.features[: tap + 1], strict=True):
+            assert torch.equal(a, b)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sarbench.methods.losses.patch_nce import hdce, patch_nce
+from sarbench.methods.losses import patch_nce as module
+from sarbench.methods.losses.patch_nce import hdce, patch_nce, relation_divergence
 
 FORMS = ("normalised", "printed", "source_code")
 
@@ -121,3 +122,56 @@ def test_autocast_and_half_precision_are_computed_in_float32():
         low = patch_nce(w, z), hdce(w, z, beta=1.0)
     full = patch_nce(w.float(), z.float()), hdce(w.float(), z.float(), beta=1.0)
     assert all(a.dtype == torch.float32 and torch.equal(a, b) for a, b in zip(low, full, strict=True))
+
+
+LOSSES = {
+    "patch_nce": patch_nce,
+    "relation_divergence": relation_divergence,
+    **{f"hdce {form}": lambda w, z, form=form: hdce(w, z, beta=2.0, form=form) for form in FORMS},
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_blocks_of_queries_have_the_value_and_the_gradients_of_all_at_once(name, monkeypatch):
+    w, z = (unit(2, 11, 8, seed).float().requires_grad_() for seed in (0, 1))
+    at_once = LOSSES[name](w, z)
+    monkeypatch.setattr(module, "BLOCK", 4)  # the last block has three queries
+    in_blocks = LOSSES[name](w, z)
+    torch.testing.assert_close(in_blocks, at_once)
+    for a, b in zip(torch.autograd.grad(in_blocks, (w, z)), torch.autograd.grad(at_once, (w, z)), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_blocks_keep_no_matrix_of_all_pairs_for_the_backward_pass(monkeypatch):
+    kept: list[int] = []
+    monkeypatch.setattr(module, "BLOCK", 16)
+    w, z = unit(1, 128, 8, 0).float().requires_grad_(), unit(1, 128, 8, 1).float()
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+        for loss in LOSSES.values():
+            loss(w, z)
+    assert max(kept, default=0) < 16 * 128
+
+
+def test_patches_that_resemble_each_other_as_before_have_no_relation_divergence():
+    z = unit(2, 7, 8, 0)
+    turn = torch.linalg.qr(torch.randn(8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))[0]
+    assert relation_divergence(z, z).item() == pytest.approx(0.0, abs=1e-6)
+    assert relation_divergence(z @ turn, z).item() == pytest.approx(0.0, abs=1e-6)  # products are all that counts
+    assert relation_divergence(unit(2, 7, 8, 2), z).item() > 0.01
+
+
+def test_the_relation_divergence_of_two_patches_worked_by_hand():
+    """Alike before, opposite after: per patch softmax(1, 1) against softmax(1, -1)."""
+    z, w = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]]), torch.tensor([[[1.0, 0.0], [-1.0, 0.0]]])
+    near = exp(1) / (exp(1) + exp(-1))
+    p, q = (near, 1 - near), (0.5, 0.5)
+    middle = [(a + b) / 2 for a, b in zip(p, q, strict=True)]
+    one = sum(0.5 * a * log(a / m) + 0.5 * b * log(b / m) for a, b, m in zip(p, q, middle, strict=True))
+    assert relation_divergence(w, z).item() == pytest.approx(2 * one, rel=1e-5)  # summed over both patches
+    assert relation_divergence(z, w).item() == pytest.approx(2 * one, rel=1e-5)
+
+
+def test_the_relation_divergence_is_that_of_one_image_averaged_over_images():
+    w, z = unit(3, 5, 8, 0), unit(3, 5, 8, 1)
+    each = [relation_divergence(w[i : i + 1], z[i : i + 1]).item() for i in range(3)]
+    assert relation_divergence(w, z).item() == pytest.approx(sum(each) / 3, rel=1e-5)

@@ -61,11 +61,15 @@ class _Solved(NamedTuple):
 @torch.no_grad()
 def _solve(K: Tensor, L: Tensor) -> _Solved:
     items, side, n = K.shape
-    both = (K[:, :, None] * L[:, None]).reshape(items, side**2, n)  # product kernels, (items, 81, n)
+    # K_i L_j K_k L_l is (K_i K_k)(L_j L_l), and either product has 45 different values for its 81 pairs.
+    first, second = torch.triu_indices(side, side, device=K.device)
+    different = (K[:, first] * K[:, second]) @ (L[:, first] * L[:, second]).transpose(1, 2) / n  # (items, 45, 45)
+    pair = torch.empty(side, side, dtype=torch.int64, device=K.device)
+    pair[first, second] = pair[second, first] = torch.arange(len(first), device=K.device)
+    joint = different[:, pair[:, None, :, None], pair[None, :, None, :]]  # (items, i, j, k, l)
     # Sums over independent pairs factorise: the product of the marginals needs 9 x 9 matrices alone.
-    marginal = torch.einsum("bij,bkl->bikjl", K @ K.transpose(1, 2) / n, L @ L.transpose(1, 2) / n)
-    H = marginal.reshape(items, side**2, side**2)
-    H.baddbmm_(both, both.transpose(1, 2), beta=ALPHA, alpha=(1.0 - ALPHA) / n)
+    marginal = torch.einsum("bik,bjl->bijkl", K @ K.transpose(1, 2) / n, L @ L.transpose(1, 2) / n)
+    H = (ALPHA * marginal + (1.0 - ALPHA) * joint).reshape(items, side**2, side**2)
     H.diagonal(dim1=1, dim2=2).add_(RIDGE)
     h = _h(K, L).reshape(items, side**2, 1)
     # By Cholesky, as torch's batched LU fails on a CPU with two threads; unchecked, so that the host need not wait.

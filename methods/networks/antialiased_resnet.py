@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -43,39 +44,51 @@ class AntialiasedResNetGenerator(nn.Module):
         self.tapped_blocks = (0, blocks // 2)  # of nine: the first and the fifth
         self.feature_channels = (source_channels, 2 * width, 4 * width, 4 * width, 4 * width)
 
-    def encode(self, x: Float[Tensor, "B C H W"]) -> list[Tensor]:
+    def encode(self, x: Float[Tensor, "B C H W"], tap: int | None = None) -> list[Tensor]:
         """Features from shallow to deep: pixels, both widening convolutions, the first and the middle residual block.
 
         The five layers of CUT (numbers 0, 4, 8, 12 and 16 of its list): the convolutions before their normalisation,
-        at H and H/2; the blocks at H/4.
+        at H and H/2; the blocks at H/4. With a `tap` only the layers up to that one, counted from 0.
         """
-        features, h = self._widen(x)
-        for index, block in enumerate(self.blocks[: self.tapped_blocks[-1] + 1]):
-            h = block(h)
-            if index in self.tapped_blocks:
-                features.append(h)
-        return features
+        return self._features(x, self._stages()[:tap])
 
     def forward(self, x: Float[Tensor, "B C_source H W"]) -> Translation:
         """Translate images in [-1, 1], and keep the features of `encode`."""
-        features, h = self._widen(x)
-        for index, block in enumerate(self.blocks):
-            h = block(h)
-            if index in self.tapped_blocks:
-                features.append(h)
-        bottleneck = h
+        features = self._features(x, self._stages())
+        bottleneck = self._deepen(features[-1])
+        return Translation(self._paint(bottleneck), features, bottleneck)
+
+    def resume(self, feature: Float[Tensor, "B C h w"], tap: int) -> Float[Tensor, "B C_target H W"]:
+        """The image that the rest of the network makes of a feature of `encode`, that number `tap`."""
+        for stage in self._stages()[tap:]:
+            feature = stage(feature)
+        return self._paint(self._deepen(feature))
+
+    def _features(self, x: Tensor, stages: Iterable[Callable[[Tensor], Tensor]]) -> list[Tensor]:
+        features = [x]
+        for stage in stages:
+            features.append(stage(features[-1]))
+        return features
+
+    def _stages(self) -> list[Callable[[Tensor], Tensor]]:
+        """From each feature of `encode` to the next."""
+        first, second = (down for down in self.down if isinstance(down, nn.Sequential))
+        middle = self.tapped_blocks[1]
+        return [
+            lambda x: first[0](self.stem(x)),  # before its normalisation
+            lambda h: second[0](blurred_half(first[1:](h))),
+            lambda h: self.blocks[0](blurred_half(second[1:](h))),
+            lambda h: _through(self.blocks[1 : middle + 1], h),
+        ]
+
+    def _deepen(self, h: Tensor) -> Tensor:
+        return _through(self.blocks[self.tapped_blocks[1] + 1 :], h)
+
+    def _paint(self, h: Tensor) -> Tensor:
         for up in self.up:
             h = up(F.interpolate(h, scale_factor=2, mode="bilinear", align_corners=False))
         # In float32: beside 1, bfloat16 has steps as wide as an 8-bit image.
-        return Translation(torch.tanh(self.head(h).float()), features, bottleneck)
-
-    def _widen(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
-        features, h = [x], self.stem(x)
-        for down in self.down:
-            assert isinstance(down, nn.Sequential)
-            features.append(down[0](h))  # before its normalisation
-            h = blurred_half(down[1:](features[-1]))
-        return features, h
+        return torch.tanh(self.head(h).float())
 
 
 class AntialiasedPatchDiscriminator(nn.Module):
@@ -106,7 +119,14 @@ class AntialiasedPatchDiscriminator(nn.Module):
 def blurred_half(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H/2 W/2"]:
     """Half the side, rounded up, under the binomial kernel (1, 2, 1)/4 centred on every second pixel; borders reflect.
 
-    The blur of Zhang (2019), Sec. 3.2, with the filter of CUT's code. (1, 2, 1) is a box of two, twice: two poolings are
-    faster than a convolution of single channels.
+    The blur of Zhang (2019), Sec. 3.2, with the filter of CUT's code.
     """
-    return F.avg_pool2d(F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), 2, stride=1), 2, stride=2)
+    row = torch.tensor([1.0, 2.0, 1.0], dtype=x.dtype, device=x.device) / 4.0
+    kernel = (row[:, None] * row).expand(x.shape[1], 1, 3, 3)
+    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, stride=2, groups=x.shape[1])
+
+
+def _through(layers: Iterable[nn.Module], h: Tensor) -> Tensor:
+    for layer in layers:
+        h = layer(h)
+    return h

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,12 +27,19 @@ class PatchProjector(nn.Module):
         self, features: Sequence[Tensor], positions: Sequence[Int64[Tensor, "B n"]]
     ) -> list[Float[Tensor, "B n width"]]:
         """Unit vectors in float32, layer by layer, of feature maps (B, C, h, w) at flat positions in [0, h w)."""
-        found = []
-        for head, feature, where in zip(self.heads, features, positions, strict=True):
-            flat = feature.flatten(2)  # (B, C, h w)
-            picked = flat.gather(2, where[:, None].expand(-1, flat.shape[1], -1)).transpose(1, 2)  # (B, n, C)
-            found.append(F.normalize(head(picked).float(), dim=2, eps=1e-7))
-        return found
+        layers = zip(features, positions, strict=True)
+        return [self.project(layer, feature, where) for layer, (feature, where) in enumerate(layers)]
+
+    def project(self, layer: int, feature: Float[Tensor, "B C h w"], where: Int64[Tensor, "B n"]) -> Float[Tensor, "B n width"]:
+        """The unit vectors of one layer, counted from 0."""
+        picked = at_positions(feature, where)
+        return F.normalize(self.heads[layer](picked).float(), dim=2, eps=1e-7)
+
+
+def at_positions(feature: Float[Tensor, "B C h w"], where: Int64[Tensor, "B n"]) -> Float[Tensor, "B n C"]:
+    """The vectors of a map at flat positions in [0, h w)."""
+    flat = feature.flatten(2)  # (B, C, h w)
+    return flat.gather(2, where[:, None].expand(-1, flat.shape[1], -1)).transpose(1, 2)
 
 
 def draw_positions(features: Sequence[Tensor], n: int, seeds: Int64[Tensor, " B"], purpose: str) -> list[Int64[Tensor, "B n"]]:
@@ -41,3 +50,33 @@ def draw_positions(features: Sequence[Tensor], n: int, seeds: Int64[Tensor, " B"
         order = uniform(seeds, (places,), f"{purpose} {layer}").topk(min(n, places), dim=1).indices  # (B, n)
         drawn.append(order.to(feature.device, non_blocking=True))
     return drawn
+
+
+class Patches(NamedTuple):
+    """Unit vectors of an image after and before its translation, at the same positions; layer by layer (B, n, C)."""
+
+    w: Sequence[Float[Tensor, "B n C"]]  # of the output: the queries
+    z: Sequence[Float[Tensor, "B n C"]]  # of the input, without gradient
+
+    def split(self, rows: int) -> list[Patches]:
+        """The patches of so many images at a time."""
+        w, z = (list(zip(*(v.split(rows) for v in side), strict=True)) for side in self)
+        return [Patches(*both) for both in zip(w, z, strict=True)]
+
+    def mean(self, loss: Callable[[Tensor, Tensor], Tensor]) -> Float[Tensor, ""]:
+        """The mean over the layers of a loss of (w, z)."""
+        return torch.stack([loss(w, z) for w, z in zip(self.w, self.z, strict=True)]).mean()
+
+
+def matched_patches(
+    project: PatchProjector, before: Sequence[Tensor], after: Sequence[Tensor], n: int, seeds: Int64[Tensor, " S"], purpose: str
+) -> Patches:
+    """Up to n patches a row and layer of features before and after a translation.
+
+    Rows are S, or several times S: then rows i, S + i, ... have their positions from seed i.
+    """
+    copies = len(after[0]) // len(seeds)
+    positions = [p.repeat(copies, 1) for p in draw_positions(after, n, seeds, purpose)]
+    with torch.no_grad():
+        z = project(before, positions)
+    return Patches(project(after, positions), z)
