@@ -173,9 +173,7 @@ def check_paper_preset_builds_without_memory(case: Case) -> None:
 def check_translation_keeps_the_grid(case: Case) -> None:
     """Square and non-square images of every allowed kind keep their height and width."""
     method, side = case.ready(), case.side
-    shapes = (
-        [(side, side)] if method.fixed_size else [(side, side), (side, side + method.size_multiple), (2 * side, side)]
-    )
+    shapes = [(side, side)] if method.fixed_size else [(side, side), (side, side + method.size_multiple), (2 * side, side)]
     for height, width in shapes:
         assert case.translate(method, case.pairs(2, height, width)).shape == (2, case.channels[1], height, width)
 

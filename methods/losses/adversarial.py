@@ -65,5 +65,5 @@ def relativistic(above: Logits, below: Logits) -> Float[Tensor, ""]:
 
     Relativistic standard GAN of Jolicoeur-Martineau (2019), Eqs. 5 and 6, without averages.
     """
-    pairs = [(above, below)] if isinstance(above, Tensor) else zip(above, below, strict=True)
-    return _mean(FOOL["bce"], [first.float() - second.float() for first, second in pairs])
+    scales = [[logits] if isinstance(logits, Tensor) else logits for logits in (above, below)]
+    return _mean(FOOL["bce"], [first.float() - second.float() for first, second in zip(*scales, strict=True)])

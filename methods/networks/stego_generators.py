@@ -20,7 +20,14 @@ class ReceivingGenerator(ResNetGenerator):
     """
 
     def __init__(
-        self, source_channels: int, target_channels: int, *, width: int = 64, blocks: int = 9, place: int = 8, outer_kernel: int = 7
+        self,
+        source_channels: int,
+        target_channels: int,
+        *,
+        width: int = 64,
+        blocks: int = 9,
+        place: int = 8,
+        outer_kernel: int = 7,
     ) -> None:
         super().__init__(source_channels, target_channels, width=width, blocks=blocks, outer_kernel=outer_kernel)
         self.place = place
@@ -51,7 +58,14 @@ class SplittingGenerator(ResNetGenerator):
     """
 
     def __init__(
-        self, source_channels: int, target_channels: int, *, width: int = 64, blocks: int = 9, place: int = 8, outer_kernel: int = 7
+        self,
+        source_channels: int,
+        target_channels: int,
+        *,
+        width: int = 64,
+        blocks: int = 9,
+        place: int = 8,
+        outer_kernel: int = 7,
     ) -> None:
         super().__init__(source_channels, target_channels, width=width, blocks=blocks, outer_kernel=outer_kernel)
         self.place = place
