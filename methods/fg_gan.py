@@ -89,8 +89,8 @@ class FGGAN(Method):
             discriminator_width=8,
             discriminator_layers=2,
             discriminator_scales=2,
-            learning_rate=5e-4,  # a thousand updates in all
-            batch_size=8,
+            learning_rate=5e-4,  # a few thousand updates in all
+            batch_size=4,
         ),
     }
     config: Config

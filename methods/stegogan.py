@@ -76,14 +76,14 @@ class StegoGAN(Method):
         "bench": replace(PAPER, batch_size=4),
         "tiny": replace(
             PAPER,
-            width=8,
+            width=6,
             outer_kernel=3,  # at full size, where a CPU spends its time
             blocks=2,
             place=1,
             discriminator_width=8,
             discriminator_layers=2,
-            learning_rate=5e-4,  # a thousand updates in all
-            batch_size=8,
+            learning_rate=5e-4,  # a few thousand updates in all
+            batch_size=4,
         ),
     }
     config: Config

@@ -72,13 +72,13 @@ class UGATIT(Method):
         "tiny": replace(
             PAPER,
             light=True,
-            width=6,
+            width=4,
             outer_kernel=3,  # at full size, where a CPU spends its time
             blocks=1,
-            discriminator_width=6,
+            discriminator_width=4,
             discriminator_layers=(4, 3),  # crops are a quarter of the paper's
-            learning_rate=5e-4,  # a thousand updates in all
-            batch_size=8,
+            learning_rate=5e-4,  # a few thousand updates in all
+            batch_size=4,
         ),
     }
     maps = ("attention",)
