@@ -59,8 +59,8 @@ class Case:
     @property
     def side(self) -> int:
         """The smallest allowed side of at least 64 px."""
-        multiple = self.build().size_multiple
-        return self.cls.card.fixed_size or multiple * -(-64 // multiple)
+        method = self.build()
+        return method.fixed_size or method.size_multiple * -(-64 // method.size_multiple)
 
     def pairs(self, n: int, height: int, width: int, seed: int = 0) -> Pairs:
         """Smooth random sources, and targets that are a fixed function of them."""
@@ -173,9 +173,7 @@ def check_paper_preset_builds_without_memory(case: Case) -> None:
 def check_translation_keeps_the_grid(case: Case) -> None:
     """Square and non-square images of every allowed kind keep their height and width."""
     method, side = case.ready(), case.side
-    shapes = (
-        [(side, side)] if case.cls.card.fixed_size else [(side, side), (side, side + method.size_multiple), (2 * side, side)]
-    )
+    shapes = [(side, side)] if method.fixed_size else [(side, side), (side, side + method.size_multiple), (2 * side, side)]
     for height, width in shapes:
         assert case.translate(method, case.pairs(2, height, width)).shape == (2, case.channels[1], height, width)
 
@@ -185,7 +183,7 @@ def check_bad_sources_are_refused(case: Case) -> None:
     method, side = case.ready(), case.side
     good = case.pairs(1, side, side).source
     bad = {"double": good.double(), "channels": torch.cat([good, good], dim=1)}
-    if method.size_multiple > 1 or case.cls.card.fixed_size:
+    if method.size_multiple > 1 or method.fixed_size:
         bad["side"] = case.pairs(1, side, side + 1).source
     for what, source in bad.items():
         try:

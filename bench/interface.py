@@ -139,8 +139,10 @@ class Batch:
 class Schedule:
     """The factor on a learning rate as a function of progress in [0, 1]."""
 
-    kind: Literal["constant", "linear", "cosine"] = "constant"
+    kind: Literal["constant", "linear", "cosine", "step"] = "constant"
     hold: float = 0.5  # linear: share of the budget before the decay to 0 begins
+    every: float = 0.5  # step: share of the budget between two drops
+    drop: float = 0.1  # step: what a drop multiplies the rate by
     warmup: float = 0.0  # share of the budget in which the factor rises linearly from 0 to 1
 
     def __call__(self, progress: float) -> float:
@@ -149,6 +151,8 @@ class Schedule:
             return progress / self.warmup
         if self.kind == "constant":
             return 1.0
+        if self.kind == "step":
+            return self.drop ** math.floor(progress / self.every + 1e-9)  # 0.3 / 0.1 is a hair less than 3
         if self.kind == "linear":
             return 1.0 if progress <= self.hold else max(0.0, (1.0 - progress) / (1.0 - self.hold))
         return 0.5 * (1.0 + math.cos(math.pi * (progress - self.warmup) / (1.0 - self.warmup)))
@@ -228,7 +232,7 @@ class Card:
     channels: Literal["any", "same"]  # "same": source and target need equal channel counts
     role: Literal["method", "floor"] = "method"
     size_multiple: int = 1  # H and W must be multiples of it (presets may need less: `Method.size_multiple`)
-    fixed_size: int | None = None  # H and W must equal it
+    fixed_size: int | None = None  # H and W must equal it (presets may be free: `Method.fixed_size`)
     stochastic: bool = False  # does the seed change the translation?
     evaluations: int = 1  # network evaluations for one translated image, paper preset
     aux: tuple[str, ...] = ()  # extra bands the training step reads from `Pairs.aux`
@@ -275,6 +279,11 @@ class Method(nn.Module, ABC):
     def size_multiple(self) -> int:
         """What H and W must be multiples of, with this config."""
         return self.card.size_multiple
+
+    @property
+    def fixed_size(self) -> int | None:
+        """What H and W must equal, with this config; None: any multiple of `size_multiple`."""
+        return self.card.fixed_size
 
     @property
     def evaluations(self) -> int:
@@ -365,8 +374,8 @@ class Method(nn.Module, ABC):
             raise ContractError(f"{title} takes float32 images, got {source.dtype}")
         if channels != self.source_channels:
             raise ContractError(f"{title} was built for {self.source_channels} source channels, got {channels}")
-        if self.card.fixed_size and (height, width) != (self.card.fixed_size,) * 2:
-            raise ContractError(f"{title} takes {self.card.fixed_size}x{self.card.fixed_size} images, got {height}x{width}")
+        if self.fixed_size and (height, width) != (self.fixed_size,) * 2:
+            raise ContractError(f"{title} takes {self.fixed_size}x{self.fixed_size} images, got {height}x{width}")
         if height % self.size_multiple or width % self.size_multiple:
             raise ContractError(f"{title} takes sides that are multiples of {self.size_multiple} px, got {height}x{width}")
 

@@ -137,8 +137,8 @@ def _crop_size(material: Material, method: Method, crop_px: int | None) -> tuple
     sizes = {material.dataset.size(sample_id) for sample_id in material.train + material.train_targets}
     smallest = min(h for h, _ in sizes), min(w for _, w in sizes)
     multiple = method.size_multiple
-    if method.card.fixed_size:
-        crop = (method.card.fixed_size,) * 2
+    if method.fixed_size:
+        crop = (method.fixed_size,) * 2
     elif crop_px is not None:
         crop = (crop_px, crop_px)
     else:

@@ -322,6 +322,7 @@ class Bench:
             name,
             {
                 **asdict(method.card),
+                "fixed_size": method.fixed_size,
                 "evaluations": method.evaluations,
                 "supervision": method.supervision,
                 "aux": method.aux,

@@ -118,7 +118,7 @@ def _cost(asked: Request, name: str, sizes: _Sizes) -> tuple[int, float, int]:
 
 def _seconds_per_step(method: Method, batch_size: int, sizes: _Sizes, hardware: Hardware) -> float:
     multiple = method.size_multiple
-    side = tuple(px // multiple * multiple or multiple for px in sizes.train_px)
+    side = tuple(method.fixed_size or px // multiple * multiple or multiple for px in sizes.train_px)
     seeds = torch.arange(batch_size)
     source, target = (normal(seeds, (channels, *side), "plan").clamp(-1, 1) for channels in sizes.channels)
     ids = tuple(map(str, range(batch_size)))

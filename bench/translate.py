@@ -67,6 +67,11 @@ class View(Method):
         """As that of the method."""
         return self.method.size_multiple
 
+    @property
+    def fixed_size(self) -> int | None:
+        """As that of the method."""
+        return self.method.fixed_size
+
     def translate(self, source: Tensor, seeds: Tensor) -> Tensor:
         """What the function gives."""
         return self.function(source, seeds)

@@ -58,3 +58,12 @@ def generator(fake: Logits, kind: Kind) -> Float[Tensor, ""]:
 def _mean(loss: Callable[[Tensor], Tensor], logits: Logits) -> Tensor:
     scales = [logits] if isinstance(logits, Tensor) else logits
     return torch.stack([loss(scale.float()).mean() for scale in scales]).sum()
+
+
+def relativistic(above: Logits, below: Logits) -> Float[Tensor, ""]:
+    """-log sigmoid(above - below), logit by logit: D gives (real, fake), G gives (fake, real).
+
+    Relativistic standard GAN of Jolicoeur-Martineau (2019), Eqs. 5 and 6, without averages.
+    """
+    scales = [[logits] if isinstance(logits, Tensor) else logits for logits in (above, below)]
+    return _mean(FOOL["bce"], [first.float() - second.float() for first, second in zip(*scales, strict=True)])

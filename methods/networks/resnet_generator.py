@@ -18,7 +18,14 @@ class ResNetGenerator(nn.Module):
     """
 
     def __init__(
-        self, source_channels: int, target_channels: int, *, width: int = 64, blocks: int = 9, norm: Norm = "instance"
+        self,
+        source_channels: int,
+        target_channels: int,
+        *,
+        width: int = 64,
+        blocks: int = 9,
+        outer_kernel: int = 7,
+        norm: Norm = "instance",
     ) -> None:
         super().__init__()
         bias = normalization.needs_bias(norm)
@@ -33,18 +40,23 @@ class ResNetGenerator(nn.Module):
             convolution = nn.ConvTranspose2d(channels, channels // 2, 3, stride=2, padding=1, output_padding=1, bias=bias)
             return activated(convolution, channels // 2)
 
-        stem = nn.Conv2d(source_channels, width, 7, padding=3, padding_mode="reflect", bias=bias)
-        self.stem = activated(stem, width)  # (B, width, H, W)
+        def outer(c_in: int, c_out: int, bias: bool) -> nn.Conv2d:
+            return nn.Conv2d(c_in, c_out, outer_kernel, padding=outer_kernel // 2, padding_mode="reflect", bias=bias)
+
+        self.stem = activated(outer(source_channels, width, bias), width)  # (B, width, H, W)
         self.down = nn.Sequential(down(width), down(2 * width))  # (B, 4 width, H/4, W/4)
         self.blocks = nn.Sequential(*(ResidualBlock(4 * width, norm) for _ in range(blocks)))
         self.up = nn.Sequential(up(4 * width), up(2 * width))  # (B, width, H, W)
-        self.head = nn.Conv2d(width, target_channels, 7, padding=3, padding_mode="reflect")
+        self.head = outer(width, target_channels, True)
 
     def forward(self, x: Float[Tensor, "B C_source H W"]) -> Float[Tensor, "B C_target H W"]:
         """Translate images in [-1, 1] to float32 images in [-1, 1]."""
-        h = self.up(self.blocks(self.down(self.stem(x))))
+        return self.decode(self.blocks(self.down(self.stem(x))))
+
+    def decode(self, h: Float[Tensor, "B 4*width H/4 W/4"]) -> Float[Tensor, "B C_target H W"]:
+        """The image that features after the residual blocks are of."""
         # In float32: beside 1, bfloat16 has steps as wide as an 8-bit image.
-        return torch.tanh(self.head(h).float())
+        return torch.tanh(self.head(self.up(h)).float())
 
 
 class ResidualBlock(nn.Module):
