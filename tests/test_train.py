@@ -241,6 +241,9 @@ def test_schedules_at_their_corners() -> None:
     assert cosine(0.55) == pytest.approx(0.5)
     assert cosine(1.0) == pytest.approx(0.0)
     assert Schedule()(0.7) == 1.0
+    steps = Schedule("steps", every=0.1, drop=0.5)
+    assert [steps(p) for p in (0.0, 0.0999, 0.1, 0.3, 0.95)] == [1.0, 1.0, 0.5, 0.125, 2**-9]
+    assert [Schedule("inverse", rate=8.0)(p) for p in (0.0, 0.125, 1.0)] == [1.0, 0.5, pytest.approx(1 / 9)]
 
 
 def test_bfloat16_autocast_trains_and_keeps_float32_weights(tmp_path: Path) -> None:
