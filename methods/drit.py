@@ -65,9 +65,9 @@ class DRIT(Disentanglement):
             discriminator_scales=1,
             content_layers=1,
             content_updates=1,
-            learning_rate=5e-4,  # a few thousand updates in all
+            learning_rate=5e-4,  # a thousand updates in all
             content_learning_rate=2e-4,
-            batch_size=4,
+            batch_size=8,
         ),
     }
     judged = (0, 1)
