@@ -94,6 +94,14 @@ ASSETS: dict[str, Asset] = {
         licence="BSD-3-Clause",
         used_by=("lpips_vgg",),
     ),
+    "vgg19": Asset(
+        about="VGG-19 trained on ImageNet, of torchvision: the encoder of AdaIN, the features of VSAIT",
+        url=f"{TORCHVISION}/vgg19-dcbb9e9d.pth",
+        file=File("vgg19-dcbb9e9d.pth", "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44"),
+        size_bytes=574_673_361,
+        licence="BSD-3-Clause",
+        used_by=("adain", "vsait"),
+    ),
     "squeezenet1_1": Asset(
         about="SqueezeNet 1.1 trained on ImageNet, of torchvision: the features behind LPIPS-Squeeze",
         url=f"{TORCHVISION}/squeezenet1_1-b8a52dc0.pth",

@@ -139,11 +139,12 @@ class Batch:
 class Schedule:
     """The factor on a learning rate as a function of progress in [0, 1]."""
 
-    kind: Literal["constant", "linear", "cosine", "step"] = "constant"
+    kind: Literal["constant", "linear", "cosine", "steps", "inverse"] = "constant"
     hold: float = 0.5  # linear: share of the budget before the decay to 0 begins
-    every: float = 0.5  # step: share of the budget between two drops
-    drop: float = 0.1  # step: what a drop multiplies the rate by
     warmup: float = 0.0  # share of the budget in which the factor rises linearly from 0 to 1
+    every: float = 0.5  # steps: share of the budget between two drops
+    drop: float = 0.5  # steps: what each drop multiplies the factor by
+    rate: float = 1.0  # inverse: the factor is 1 / (1 + rate * progress)
 
     def __call__(self, progress: float) -> float:
         """The factor at a progress in [0, 1]."""
@@ -151,10 +152,12 @@ class Schedule:
             return progress / self.warmup
         if self.kind == "constant":
             return 1.0
-        if self.kind == "step":
-            return self.drop ** math.floor(progress / self.every + 1e-9)  # 0.3 / 0.1 is a hair less than 3
         if self.kind == "linear":
             return 1.0 if progress <= self.hold else max(0.0, (1.0 - progress) / (1.0 - self.hold))
+        if self.kind == "steps":
+            return self.drop ** int(progress / self.every + 1e-9)  # 0.3 / 0.1 is a little less than 3
+        if self.kind == "inverse":
+            return 1.0 / (1.0 + self.rate * progress)
         return 0.5 * (1.0 + math.cos(math.pi * (progress - self.warmup) / (1.0 - self.warmup)))
 
 

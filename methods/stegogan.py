@@ -105,7 +105,7 @@ class StegoGAN(Method):
     def players(self) -> dict[str, Player]:
         """Both generators with one Adam, then both discriminators with one Adam."""
         c = self.config
-        optimizer = adam(c.learning_rate, (c.beta1, c.beta2), schedule=Schedule("step", every=c.drop_every, drop=c.drop))
+        optimizer = adam(c.learning_rate, (c.beta1, c.beta2), schedule=Schedule("steps", every=c.drop_every, drop=c.drop))
         return {"G": Player([self.G, self.F], optimizer), "D": Player([self.D_X, self.D_Y], optimizer)}
 
     def training_step(self, batch: Batch, progress: float) -> Iterator[Turn]:

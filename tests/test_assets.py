@@ -439,7 +439,9 @@ def test_the_metrics_that_an_asset_names_ask_for_it(name):
             assert name in (*metric.assets, *(metric.features.assets if metric.features else ()))
 
 
-@pytest.mark.parametrize(("name", "builder"), [("alexnet", "AlexNet"), ("vgg16", "VGG16"), ("squeezenet1_1", "SqueezeNet1_1")])
+@pytest.mark.parametrize(
+    ("name", "builder"), [("alexnet", "AlexNet"), ("vgg16", "VGG16"), ("vgg19", "VGG19"), ("squeezenet1_1", "SqueezeNet1_1")]
+)
 def test_torchvision_names_the_same_file(name, builder):
     import torchvision
 

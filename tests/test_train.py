@@ -241,9 +241,9 @@ def test_schedules_at_their_corners() -> None:
     assert cosine(0.55) == pytest.approx(0.5)
     assert cosine(1.0) == pytest.approx(0.0)
     assert Schedule()(0.7) == 1.0
-    tenths = Schedule("step", every=0.1, drop=0.5)
-    assert [tenths(step / 10) for step in range(10)] == [0.5**step for step in range(10)]
-    assert [Schedule("step")(p) for p in (0.0, 0.499, 0.5, 0.999)] == [1.0, 1.0, 0.1, 0.1]
+    steps = Schedule("steps", every=0.1, drop=0.5)
+    assert [steps(p) for p in (0.0, 0.0999, 0.1, 0.3, 0.95)] == [1.0, 1.0, 0.5, 0.125, 2**-9]
+    assert [Schedule("inverse", rate=8.0)(p) for p in (0.0, 0.125, 1.0)] == [1.0, 0.5, pytest.approx(1 / 9)]
 
 
 def test_bfloat16_autocast_trains_and_keeps_float32_weights(tmp_path: Path) -> None:

@@ -37,3 +37,13 @@ def xavier(network: Module, gain: float = 0.02) -> Module:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     return network
+
+
+def kaiming(network: Module) -> Module:
+    """The network with normal weights of He et al. (2015) for ReLU, by the number of inputs, and zero biases."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return network

@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 Norm = Literal["batch", "instance", "none"]
 MOMENTUM = 0.1  # of running statistics: the weight of the newest batch
@@ -27,6 +28,22 @@ def needs_bias(norm: Norm) -> bool:
     it: that bias changes nothing and its gradient is rounding noise, but the published networks count it.
     """
     return norm != "batch"
+
+
+def moments(x: Float[Tensor, "B C H W"]) -> tuple[Float[Tensor, "B C"], Float[Tensor, "B C"]]:
+    """Mean and standard deviation of each channel of each row, in float32.
+
+    Huang and Belongie (2017), Eqs. 5 and 6: the variance is that of the pixels, not an estimate, and 1e-5 is added to it.
+    """
+    var, mean = torch.var_mean(x.float(), dim=(2, 3), correction=0)
+    return mean, (var + 1e-5).sqrt()
+
+
+def adaptive_instance_norm(
+    x: Float[Tensor, "B C H W"], mean: Float[Tensor, "B C"], std: Float[Tensor, "B C"]
+) -> Float[Tensor, "B C H W"]:
+    """AdaIN (Huang and Belongie, 2017), Eq. 8: each channel of each row brought to the mean and spread given."""
+    return F.instance_norm(x) * std[:, :, None, None].to(x.dtype) + mean[:, :, None, None].to(x.dtype)
 
 
 class BatchNorm2d(nn.BatchNorm2d):
