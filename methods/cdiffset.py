@@ -90,6 +90,7 @@ class CDiffSET(Method):
             "Loss and two stages as in the authors' code, not as in Eq. 3; both are settings.",
             "The moments of AdamW are kept between the two stages; the authors' code starts a new optimizer.",
         ),
+        licence="MIT; weights CreativeML Open RAIL++-M",
     )
     presets = {
         "paper": PAPER,

@@ -47,7 +47,7 @@ class CUTSCC(ContrastiveFrame):
             "The kernels of the mutual information are Gaussian; the official code has the opposite sign.",
             "Each row of a batch has positions of its own; the shallowest layer is the image without its padding.",
         ),
-        licence="none stated",
+        licence="none given",
     )
     presets = frame_presets(Config())
     config: Config

@@ -67,7 +67,7 @@ class GcGAN(Method):
             "In each half of the geometry loss the other side is held still, as in the official code.",
             "Above batch 1, each row of the batch has image pools of its own.",
         ),
-        licence="none stated",
+        licence="none given",
     )
     presets = {
         "paper": PAPER,

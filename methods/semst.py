@@ -98,6 +98,7 @@ class SemST(Method):
             "Each row of a batch has positions of its own, and the shallowest layer is the image without its padding.",
             "The bench preset has one scale, as the paper has for images of 256 px.",
         ),
+        licence="no code found",
     )
     presets = {
         "paper": PAPER,

@@ -73,6 +73,7 @@ class SRUIT(Method):
             "The generators maximise log Dis(fake) in place of minimising log(1 - Dis(fake)).",
             "The second adversarial term of Eq. 4, printed as a copy of the first, is read as that of Dis_B.",
         ),
+        licence="no code found",
     )
     presets = {
         "paper": PAPER,

@@ -49,7 +49,7 @@ class SRUNIT(ContrastiveFrame):
             "Each row of a batch perturbs one of the five layers a step, as the official code does.",
             "Each row of a batch has positions of its own; the shallowest layer is the image without its padding.",
         ),
-        licence="none stated",
+        licence="none given",
     )
     presets = frame_presets(Config())
     config: Config

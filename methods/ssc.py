@@ -52,6 +52,7 @@ class SSC(ContrastiveFrame):
             "All weights, the hardness of negatives and the width of the kernels are those of SRC and SCC.",
             "Each row of a batch has positions of its own; the shallowest layer is the image without its padding.",
         ),
+        licence="no code found",
     )
     presets = frame_presets(Config())
     config: Config
