@@ -31,22 +31,22 @@ class Config:
     """Hyperparameters of U-GAT-IT; the defaults are the paper's for 256x256 px."""
 
     light: bool = setting(False, "official code: --light, gamma and beta from mean features, so that any size fits")
-    side: int = setting(256, "App. C: 256x256 px; the full generator fits no other size")
-    width: int = setting(64, "App. A")
-    outer_kernel: int = setting(7, "App. A: the first and the last layer")
-    blocks: int = setting(4, "App. A: residual blocks before and after the attention")
-    discriminator_width: int = setting(64, "App. A")
-    discriminator_layers: tuple[int, ...] = setting((7, 5), "App. A: a global and a local discriminator")
-    lambda_gan: float = setting(1.0, "Sec. 2.2.2: lambda_1")
-    lambda_cycle: float = setting(10.0, "Sec. 2.2.2: lambda_2")
-    lambda_identity: float = setting(10.0, "Sec. 2.2.2: lambda_3")
-    lambda_cam: float = setting(1000.0, "Sec. 2.2.2: lambda_4")
-    learning_rate: float = setting(1e-4, "App. C")
-    beta1: float = setting(0.5, "App. C")
-    beta2: float = setting(0.999, "App. C")
-    weight_decay: float = setting(1e-4, "App. C")
-    decay_from: float = setting(0.5, "App. C: 500,000 iterations constant, 500,000 with linear decay to 0")
-    batch_size: int = setting(1, "App. C")
+    side: int = setting(256, "appendix, training: 256x256 px; the full generator fits no other size")
+    width: int = setting(64, "appendix, architecture")
+    outer_kernel: int = setting(7, "appendix, architecture: the first and the last layer")
+    blocks: int = setting(4, "appendix, architecture: residual blocks before and after the attention")
+    discriminator_width: int = setting(64, "appendix, architecture")
+    discriminator_layers: tuple[int, ...] = setting((7, 5), "appendix, architecture: a global and a local discriminator")
+    lambda_gan: float = setting(1.0, "Sec. 2.2: lambda_1")
+    lambda_cycle: float = setting(10.0, "Sec. 2.2: lambda_2")
+    lambda_identity: float = setting(10.0, "Sec. 2.2: lambda_3")
+    lambda_cam: float = setting(1000.0, "Sec. 2.2: lambda_4")
+    learning_rate: float = setting(1e-4, "appendix, training")
+    beta1: float = setting(0.5, "appendix, training")
+    beta2: float = setting(0.999, "appendix, training")
+    weight_decay: float = setting(1e-4, "appendix, training")
+    decay_from: float = setting(0.5, "appendix, training: 500,000 iterations constant, 500,000 with linear decay to 0")
+    batch_size: int = setting(1, "appendix, training")
 
 
 PAPER = Config()
@@ -124,7 +124,7 @@ class UGATIT(Method):
             "D",
             {
                 name: c.lambda_gan * adversarial.discriminator(_judge(D, real), _judge(D, fake.detach()), "least_squares")
-                for name, (D, real, fake) in judged.items()  # L_lsgan, and L_cam of D: Sec. 2.2.2
+                for name, (D, real, fake) in judged.items()  # L_lsgan, and L_cam of D: Sec. 2.2
             },
         )
         yield (

@@ -156,6 +156,11 @@ def test_ranks_that_do_not_divide_the_batch_are_refused(tmp_path: Path) -> None:
         steps(write_pairs(tmp_path), ranks=3)
 
 
+def test_a_method_of_one_size_sets_the_crop(tmp_path: Path) -> None:
+    made = steps(write_pairs(tmp_path), method(fixed_size=12), crop_px=16)
+    assert made[0].paired.source.shape[2:] == (12, 12)
+
+
 @pytest.mark.parametrize(
     ("changes", "card", "message"),
     [

@@ -81,6 +81,16 @@ def test_the_relativistic_loss_is_the_same_function_of_differences():
     assert loss.item() == pytest.approx(by_hand)
 
 
+def test_a_relativistic_discriminator_compares_image_with_image_and_the_generator_turns_it_round():
+    real, fake = torch.tensor([1.0, 3.0]), torch.tensor([0.0, 5.0])
+    assert adversarial.relativistic(real, fake).item() == pytest.approx((log(1 + exp(-1)) + log(1 + exp(2))) / 2)
+    assert adversarial.relativistic(fake, real).item() == pytest.approx((log(1 + exp(1)) + log(1 + exp(-2))) / 2)
+    assert adversarial.relativistic(real, real).item() == pytest.approx(log(2))
+    torch.testing.assert_close(
+        adversarial.relativistic([real, fake], [fake, fake]), adversarial.relativistic(real, fake) + log(2)
+    )
+
+
 def test_l1_is_the_mean_absolute_difference_in_float32():
     fake, real = torch.tensor([[1.0, -2.0]], dtype=torch.bfloat16), torch.tensor([[0.0, 1.0]])
     assert l1(fake, real).item() == 2.0

@@ -14,7 +14,7 @@ from sarbench.methods.networks.class_activation import ClassActivation
 
 
 class AttentionDiscriminator(nn.Module):
-    """Discriminator of U-GAT-IT (Kim et al., 2020), App. A: strided 4x4 convolutions, attention, a patch head.
+    """Discriminator of U-GAT-IT (Kim et al., 2020), appendix: strided 4x4 convolutions, attention, a patch head.
 
     Of `layers` convolutions all but two halve, one widens, and one gives the logits: with 7 it is the global one (53,130,176
     parameters for 3 channels, H and W at least 128), with 5 the local one (3,290,560). All are under spectral

@@ -23,7 +23,7 @@ class Translation(NamedTuple):
 
 
 class AttentionGenerator(nn.Module):
-    """Generator of U-GAT-IT (Kim et al., 2020), App. A; H and W are multiples of 4.
+    """Generator of U-GAT-IT (Kim et al., 2020), appendix; H and W are multiples of 4.
 
     Two halvings, residual blocks, attention by class activation maps, residual blocks under AdaLIN, two doublings under LIN.
     gamma and beta of AdaLIN come from two fully connected layers on the attended features: on all of them where `side` is
