@@ -44,11 +44,15 @@ def consistent(
     sigma: Float[Tensor, " B"],
     sigma_min: float,
 ) -> Float[Tensor, "B ..."]:
-    """The consistency function that a network of (z, sigma) makes: z itself at sigma_min (Song et al., 2023, App. C)."""
+    """The consistency function that a network of (z, sigma) makes: z itself at sigma_min (Song et al., 2023, App. C).
+
+    The network sees z scaled to about unit spread (Karras et al., 2022, Table 1).
+    """
     above = sigma - sigma_min
     skip = SIGMA_DATA**2 / (above**2 + SIGMA_DATA**2)
-    out = SIGMA_DATA * above / (sigma**2 + SIGMA_DATA**2).sqrt()
-    return of_rows(skip, z) * z + of_rows(out, z) * network(z, sigma).to(z.dtype)
+    spread = (sigma**2 + SIGMA_DATA**2).sqrt()
+    given = network(z / of_rows(spread, z), sigma).to(z.dtype)
+    return of_rows(skip, z) * z + of_rows(SIGMA_DATA * above / spread, z) * given
 
 
 def sample(
