@@ -178,6 +178,13 @@ MODELS: dict[str, Model] = {
         licence="CreativeML Open RAIL++-M",
         used_by=("cdiffset",),
     ),
+    "vq-f4": Model(
+        about="VQGAN f4 with 8,192 codes of latent diffusion, in the layout of diffusers: the code that BBDM and cBBDM run in",
+        url="https://huggingface.co/CompVis/ldm-super-resolution-4x-openimages",
+        parts=("vqvae",),
+        licence="MIT",
+        used_by=("bbdm", "cbbdm"),
+    ),
 }
 
 

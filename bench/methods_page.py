@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 JSON, PAGE = "methods.json", "methods.md"  # in the folder of boards
 SIDE_PX, CHANNELS = 256, 3
-FEW_STEPS = (1, 2)  # of a sampler that has more: each further one costs what the second does
+FEW_STEPS = (2, 3)  # of a sampler that has more: each further one costs what the second does
 GENERATED = f"{markdown.GENERATED} the cards of the methods and {JSON}. Don't edit. -->"
 INTRODUCTION = f"""\
 Every method that this version has, as its `paper` preset is. *Trained on* is what this code trains on, not what a paper's table

@@ -6,6 +6,7 @@ image's variance that is left; the noise has 1 - abar. A level is a number, or a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import torch
@@ -15,6 +16,11 @@ from torch import Tensor
 from sarbench.bench.interface import uniform
 
 Level: TypeAlias = float | Float[Tensor, " B"]
+
+
+def linear(first: float, last: float, T: int) -> Float[Tensor, " T"]:
+    """Betas of Ho et al. (2020), evenly spaced, for any T: scaled by 1000 / T so that as little of the image is left; float64."""
+    return torch.linspace(first, last, T, dtype=torch.float64) * (1000.0 / T)
 
 
 def scaled_linear(first: float, last: float, T: int) -> Float[Tensor, " T"]:
@@ -34,13 +40,13 @@ def random_steps(seeds: Int64[Tensor, " B"], T: int, purpose: str) -> Int64[Tens
 
 def noised(z: Float[Tensor, "B ..."], eps: Float[Tensor, "B ..."], abar: Level) -> Float[Tensor, "B ..."]:
     """sqrt(abar) z + sqrt(1 - abar) eps (Ho et al., 2020, Eq. 4): the forward process in one jump."""
-    abar = _of_rows(abar, z)
+    abar = of_rows(abar, z)
     return abar**0.5 * z + (1.0 - abar) ** 0.5 * eps
 
 
 def clean(z_t: Float[Tensor, "B ..."], eps: Float[Tensor, "B ..."], abar: Level) -> Float[Tensor, "B ..."]:
     """What `noised` was given, if eps is the noise that it was given."""
-    abar = _of_rows(abar, z_t)
+    abar = of_rows(abar, z_t)
     return (z_t - (1.0 - abar) ** 0.5 * eps) / abar**0.5
 
 
@@ -50,10 +56,50 @@ def noise_of_velocity(z_t: Float[Tensor, "B ..."], v: Float[Tensor, "B ..."], ab
     An error of v is an error sqrt(abar) times as large of the noise, and sqrt(1 - abar) times as large of `clean`: so a
     network that predicts v, however bad, never sends the first sampling steps far out of the range of images.
     """
-    abar = _of_rows(abar, z_t)
+    abar = of_rows(abar, z_t)
     return abar**0.5 * v + (1.0 - abar) ** 0.5 * z_t
 
 
-def _of_rows(level: Level, like: Tensor) -> float | Tensor:
+def spread_steps(T: int, steps: int) -> list[int]:
+    """The steps to visit, noisiest first: T - 1 and 0, and between them as evenly as whole numbers can be."""
+    if not 2 <= steps <= T:
+        raise ValueError(f"{steps} sampling steps of a process of {T}; choose from 2 to {T}")
+    return [round((T - 1) * i / (steps - 1)) for i in reversed(range(steps))]
+
+
+def posterior(
+    z_t: Float[Tensor, "B ..."], z: Float[Tensor, "B ..."], abar: float, abar_next: float
+) -> tuple[Float[Tensor, "B ..."], float]:
+    """Mean and variance at the cleaner level abar_next, given the image z (Ho et al., 2020, Eq. 7).
+
+    The variance is beta, the larger of Ho's two: exact for an image of unit variance.
+    """
+    kept = abar / abar_next  # 1 - beta of the step that skips all levels between
+    weight = abar_next**0.5 * (1.0 - kept) / (1.0 - abar)
+    return weight * z + kept**0.5 * (1.0 - abar_next) / (1.0 - abar) * z_t, 1.0 - kept
+
+
+def sample(
+    predict: Callable[[Float[Tensor, "B ..."], int], Float[Tensor, "B ..."]],
+    z: Float[Tensor, "B ..."],
+    abar: Sequence[float],
+    steps: Sequence[int],
+    noise: Callable[[int], Float[Tensor, "B ..."]],
+) -> Float[Tensor, "B ..."]:
+    """Walk from pure noise z through `steps`, noisiest first, with fresh noise at each (Ho et al., 2020, Algorithm 2).
+
+    predict  `predict(z_t, t)` is the noise in z_t; the image that follows from it is clipped to [-1, 1]
+    abar     of every step of the process, not only of those visited
+    noise    `noise(t)` is standard normal, like z; not asked for at the last step, which gives the image
+    """
+    levels = [abar[t] for t in steps] + [1.0]
+    for t, now, after in zip(steps, levels, levels[1:], strict=False):
+        image = clean(z, predict(z, t).to(z.dtype), now).clamp(-1.0, 1.0)
+        mean, variance = posterior(z, image, now, after)
+        z = mean if after == 1.0 else mean + variance**0.5 * noise(t)
+    return z
+
+
+def of_rows(level: Level, like: Tensor) -> float | Tensor:
     """A level a row, ready to be multiplied with tensors (B, ...)."""
     return level.reshape(-1, *[1] * (like.ndim - 1)) if isinstance(level, Tensor) else level
