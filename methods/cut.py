@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 
 from sarbench.bench.interface import Batch, Card, Turn, setting, uniform
+from sarbench.methods.frames.contrastive import ContrastiveFrame, FrameConfig, frame_presets, mirrored
 from sarbench.methods.losses import adversarial
 from sarbench.methods.losses.patch_nce import patch_nce
-from sarbench.methods.networks.contrastive_frame import ContrastiveFrame, FrameConfig, frame_presets, mirrored
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import torch
 
 from sarbench.bench.interface import Batch, Card, Turn, setting
+from sarbench.methods.frames.contrastive import ContrastiveFrame, FrameConfig, frame_presets
 from sarbench.methods.losses import adversarial
 from sarbench.methods.losses.mutual_information import rsmi
 from sarbench.methods.losses.patch_nce import patch_nce
-from sarbench.methods.networks.contrastive_frame import ContrastiveFrame, FrameConfig, frame_presets
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sarbench.bench.interface import Card, normal, setting, uniform
-from sarbench.methods.processes.disentanglement import Disentanglement, HostConfig
+from sarbench.methods.frames.disentanglement import Disentanglement, HostConfig
 
 
 @dataclass(frozen=True)

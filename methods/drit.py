@@ -6,7 +6,7 @@ Differs from the paper: in what `card.deviations` lists.
 The form for small changes of shape, which concatenates attributes. The official code splits a batch into one image that is
 encoded and one that is only judged, and loses all diversity with more; here every row does both, so that any batch works.
 
-The networks and turns are in networks/disentangled.py and processes/disentanglement.py; mode seeking is here.
+The networks and turns are in networks/disentangled.py and frames/disentanglement.py; mode seeking is here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from sarbench.bench.interface import Card, normal, setting
-from sarbench.methods.processes.disentanglement import Disentanglement, HostConfig
+from sarbench.methods.frames.disentanglement import Disentanglement, HostConfig
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from typing import Literal
 import torch
 
 from sarbench.bench.interface import Batch, Card, Player, Turn, setting
+from sarbench.methods.frames.contrastive import ContrastiveFrame, FrameConfig, frame_presets
 from sarbench.methods.losses import adversarial
 from sarbench.methods.losses.patch_nce import hdce, patch_nce, relation_divergence
 from sarbench.methods.networks import initialization
 from sarbench.methods.networks.antialiased_resnet import AntialiasedPatchDiscriminator
-from sarbench.methods.networks.contrastive_frame import ContrastiveFrame, FrameConfig, frame_presets
 from sarbench.methods.networks.patch_features import PatchProjector, matched_patches
 
 

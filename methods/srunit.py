@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from sarbench.bench.interface import Batch, Card, Turn, normal, setting, uniform
+from sarbench.methods.frames.contrastive import ContrastiveFrame, FrameConfig, frame_presets
 from sarbench.methods.losses import adversarial
 from sarbench.methods.losses.patch_nce import patch_nce
-from sarbench.methods.networks.contrastive_frame import ContrastiveFrame, FrameConfig, frame_presets
 from sarbench.methods.networks.patch_features import at_positions, draw_positions
 
 

@@ -29,16 +29,20 @@ def ours(file: Path) -> set[str]:
     return {name for name in imports(file) if name.startswith("sarbench.")}
 
 
+FRAMED = ("sarbench.methods.networks", "sarbench.methods.losses", "sarbench.methods.processes")
+
+
 def allowed(file: Path) -> tuple[str, ...] | None:
     """The prefixes of our own modules that a file may import; None: any."""
     part = file.relative_to(ROOT).parts
     if part[0] == "methods" and len(part) == 2:
         return (
             "sarbench.bench.interface",
-            "sarbench.methods.networks",
-            "sarbench.methods.losses",
-            "sarbench.methods.processes",
+            *FRAMED,
+            "sarbench.methods.frames",
         )
+    if part[:2] == ("methods", "frames"):  # what several methods share of a method
+        return ("sarbench.bench.interface", *FRAMED)
     if part[0] == "methods":
         return ("sarbench.bench.interface", f"sarbench.methods.{part[1]}", "sarbench.methods.networks")
     if part[0] == "datasets":

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sarbench.bench import registry
 from sarbench.bench.interface import Batch, ContractError, Pairs
-from sarbench.methods.networks.contrastive_frame import ContrastiveFrame, mirrored
+from sarbench.methods.frames.contrastive import ContrastiveFrame, mirrored
 
 SMALL = {"width": 4, "blocks": 2, "discriminator_width": 4, "projector_width": 16, "patches": 6}
 TERMS = {  # of the turns D and G, in the order of training
