@@ -1,8 +1,8 @@
 """SRUNIT: Semantically Robust Unpaired Image Translation for Data with Unmatched Semantics Statistics.
 
 Jia, Yuan, Wang, Wu, Clifford, Yuan and Su, ICCV 2021, https://arxiv.org/abs/2012.04932
-Differs from the paper: of the five layers, each row of a batch perturbs one a step, as the official code does with its one
-row; each row has positions of its own; the shallowest layer is the image without its padding.
+Differs from the paper: of the five layers, each row of a batch perturbs one a step, and pays a fifth of its loss, as in the
+official code with its one row; each row has positions of its own; the shallowest layer is the image without its padding.
 Traps of the official code, not reproduced: until the robustness loss starts, after a quarter of the training, it moves
 neither the generator nor the projector; and it injects noise of the largest magnitude, but divides by the one drawn.
 """
@@ -46,7 +46,7 @@ class SRUNIT(ContrastiveFrame):
         channels="same",
         size_multiple=4,
         deviations=(
-            "Each row of a batch perturbs one of the five layers a step, as the official code does.",
+            "Each row of a batch perturbs one of the five layers a step and pays a fifth of its loss, as in the official code.",
             "Each row of a batch has positions of its own; the shallowest layer is the image without its padding.",
         ),
         licence="none given",
@@ -75,7 +75,8 @@ class SRUNIT(ContrastiveFrame):
     def robustness(self, features: Sequence[Tensor], seeds: Int64[Tensor, " B"]) -> Float[Tensor, ""]:
         """How far, for the length of a perturbation of x's features, the translation's lie from them; a layer a row.
 
-        Gradients flow through all that is compared, into the generator and the projector.
+        Of the mean over the layers each row draws one term, as in the official code, whose weight holds for it. Gradients
+        flow through all that is compared, into the generator and the projector.
         """
         c = self.config
         layers = (uniform(seeds, (1,), "layer")[:, 0] * len(features)).long().tolist()
@@ -92,4 +93,4 @@ class SRUNIT(ContrastiveFrame):
             after = self.F.project(layer, self.G.encode(perturbed, layer)[layer], where)
             distance = ((after - before).square().sum(dim=2) + 1e-12).sqrt()  # (rows, n)
             found.append((distance / at_positions(length, where)[:, :, 0]).mean(dim=1))
-        return torch.cat(found).mean()
+        return torch.cat(found).mean() / len(features)
