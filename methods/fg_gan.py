@@ -1,7 +1,6 @@
 """FG-GAN: A Fine-Grained Generative Adversarial Network for Unsupervised SAR-to-Optical Image Translation.
 
-Yang, Wang, Zhao and Yang, IEEE TGRS 60, 5621211, 2022,
-https://scholar.google.com/scholar?q=%22FG-GAN%22+%22fine-grained+generative+adversarial+network%22
+Yang, Wang, Zhao and Yang, IEEE TGRS 60, 5621211, 2022, https://scholar.google.com/scholar?q=%22FG-GAN%22
 Differs from the paper: in what `card.deviations` lists. Neither its text nor code could be had. S3OIL (Yang et al., IEEE TIP
 2025, by the same group, https://doi.org/10.1109/TIP.2025.3616576), Sec. IV-A2, says what it took from FG-GAN: an unbalanced
 generator with DenseNet blocks in the middle, and discriminators of several scales. This is that, in CycleGAN's frame.
@@ -58,7 +57,7 @@ class FGGAN(Method):
 
     card = Card(
         title="FG-GAN",
-        paper="https://scholar.google.com/scholar?q=%22FG-GAN%22+%22fine-grained+generative+adversarial+network%22",
+        paper="https://scholar.google.com/scholar?q=%22FG-GAN%22",
         year=2022,
         supervision="unpaired",
         channels="any",
