@@ -49,7 +49,12 @@ class Encoder(Named):
     """Images to their code, which is not quantised: that is left to the decoder, as latent diffusion does."""
 
     def __init__(
-        self, channels: int = CHANNELS, latent_channels: int = CHANNELS, *, widths: Sequence[int] = (128, 256, 512), blocks: int = 2
+        self,
+        channels: int = CHANNELS,
+        latent_channels: int = CHANNELS,
+        *,
+        widths: Sequence[int] = (128, 256, 512),
+        blocks: int = 2,
     ) -> None:
         layers: list[tuple[str, nn.Module]] = [("encoder.conv_in", nn.Conv2d(channels, widths[0], 3, padding=1))]
         c = widths[0]
@@ -92,7 +97,7 @@ class Decoder(Named):
                 layers.append((f"decoder.up_blocks.{level}.upsamplers.0.conv", Upsample(c)))
         layers += [("decoder.conv_norm_out", FORM.norm(c)), ("", nn.SiLU())]
         super().__init__([*layers, ("decoder.conv_out", nn.Conv2d(c, channels, 3, padding=1))])
-        self.codebook = nn.Parameter(torch.randn(entries, latent_channels), requires_grad=False)
+        self.codebook = nn.Parameter(torch.empty(entries, latent_channels).uniform_(-1.0, 1.0), requires_grad=False)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """As in `Named`, and the codebook."""
