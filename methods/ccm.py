@@ -30,6 +30,7 @@ class Config:
     unet_blocks: tuple[int, ...] = setting((2, 2, 4, 4), "official code: per size")
     unet_heads: tuple[int, ...] = setting((0, 0, 8, 8), "official code")
     noise_width: int = setting(256, "official code: of the Fourier features of the noise level")
+    norm_groups: int = setting(32, "official code")
     patch: int = setting(1, "ours: side of the blocks of pixels that the U-Net takes as one")
     sigma_min: float = setting(0.002, "official code: as in improved consistency training")
     sigma_max: float = setting(80.0, "official code: as in improved consistency training")
@@ -78,6 +79,7 @@ class CCM(Method):
             unet_blocks=(1, 1, 2),
             unet_heads=(0, 0, 2),
             noise_width=32,
+            norm_groups=4,
             patch=2,
             sigmas=(80.0, 5.0, 1.0, 0.3),
             learning_rate=1e-3,  # two thousand updates in all
@@ -99,6 +101,7 @@ class CCM(Method):
             blocks=c.unet_blocks,
             heads=c.unet_heads,
             noise=c.noise_width,
+            groups=c.norm_groups,
             patch=c.patch,
         )
         sigmas = consistency.levels(c.levels, c.sigma_min, c.sigma_max)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from sarbench.methods.losses import adversarial
-from sarbench.methods.losses.reconstruction import l1
+from sarbench.methods.losses.reconstruction import l1, mse, pseudo_huber
 
 KINDS = ("bce", "least_squares", "hinge")
 
@@ -95,3 +95,20 @@ def test_l1_is_the_mean_absolute_difference_in_float32():
     fake, real = torch.tensor([[1.0, -2.0]], dtype=torch.bfloat16), torch.tensor([[0.0, 1.0]])
     assert l1(fake, real).item() == 2.0
     assert l1(fake, real).dtype == torch.float32
+
+
+def test_mse_is_the_mean_square_of_the_difference_in_float32():
+    loss = mse(torch.tensor([1.0, 3.0], dtype=torch.bfloat16), torch.tensor([0.0, 1.0]))
+    assert loss.item() == pytest.approx(2.5)
+    assert loss.dtype == torch.float32
+
+
+def test_the_pseudo_huber_distance_is_that_of_whole_rows():
+    """Far apart it is the distance less c, near each other half its square over c, and c = 0.00054 sqrt(length)."""
+    far, near = torch.full((1, 1, 2, 2), 3.0), torch.full((1, 1, 2, 2), 1e-6)
+    c = 0.00054 * 2
+    assert pseudo_huber(far, torch.zeros_like(far)).tolist() == pytest.approx([6.0 - c], rel=1e-4)
+    both = pseudo_huber(torch.cat([far, near]).double(), torch.zeros(2, 1, 2, 2))
+    assert both.shape == (2,)
+    gradient = torch.autograd.functional.jacobian(lambda d: pseudo_huber(d, torch.zeros_like(d))[0], near)
+    assert gradient.flatten()[0].item() == pytest.approx(1e-6 / c, rel=1e-2)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from sarbench.methods.networks.diffusion_unet import Form, ResidualBlock, Upsample, gathered
 
-FORM = Form(groups=32, project=True)
 NOISE_SCALE = 0.02  # spread of the random frequencies that the noise level is described by
 
 
@@ -23,6 +22,7 @@ class ConsistencyUNet(nn.Module):
     blocks  residual blocks at each size, as many on the way up as on the way down; there is no bottleneck
     heads   attention heads at each size; 0: no attention there
     noise   width of the description of the noise level
+    groups  of the group normalisations; narrow networks need fewer, since one of every channel alone hides the noise level
     patch   side of the blocks of pixels that the network takes as one, with all their channels; 1: single pixels
     For the paper's 6 to 3 channels: widths (128, 128, 256, 512), blocks (2, 2, 4, 4), heads (0, 0, 8, 8).
     """
@@ -36,26 +36,29 @@ class ConsistencyUNet(nn.Module):
         blocks: Sequence[int],
         heads: Sequence[int],
         noise: int = 256,
+        groups: int = 32,
         patch: int = 1,
     ) -> None:
         super().__init__()
         self.patch = patch
         self.multiple = patch * 2 ** (len(widths) - 1)
-        self.rates = nn.Parameter(torch.randn(noise // 2) * NOISE_SCALE, requires_grad=False)  # drawn once, never learned
+        rates = nn.init.normal_(torch.empty(noise // 2), std=NOISE_SCALE)
+        self.rates = nn.Parameter(rates, requires_grad=False)  # drawn once, never learned
         self.noise = nn.Sequential(nn.Linear(noise, 4 * noise), nn.SiLU(), nn.Linear(4 * noise, noise), nn.SiLU())
         self.stem = nn.Conv2d(channels_in * patch**2, widths[0], 3, padding=1)
+        form = Form(groups=groups, project=True)
         spans = list(zip(widths, [*widths[1:], widths[-1]], blocks, heads, strict=True))
 
         self.down = nn.ModuleList()
         for level, (c_in, c_out, count, n_heads) in enumerate(spans):
-            self.down.extend(Step(c_in if i == 0 else c_out, c_out, noise, n_heads) for i in range(count))
+            self.down.extend(Step(c_in if i == 0 else c_out, c_out, noise, n_heads, form) for i in range(count))
             if level < len(spans) - 1:
                 self.down.append(Folded(c_out))
         self.up = nn.ModuleList()
         for level, (c_in, c_out, count, n_heads) in reversed(list(enumerate(spans))):
             if level < len(spans) - 1:
                 self.up.append(Upsample(c_out))
-            self.up.extend(Step(2 * c_out, c_in if i == count - 1 else c_out, noise, n_heads) for i in range(count))
+            self.up.extend(Step(2 * c_out, c_in if i == count - 1 else c_out, noise, n_heads, form) for i in range(count))
         self.head = nn.Conv2d(widths[0], channels_out * patch**2, 3, padding=1)
 
     def forward(self, z: Float[Tensor, "B C_in H W"], sigma: Float[Tensor, " B"]) -> Float[Tensor, "B C_out H W"]:
@@ -76,10 +79,10 @@ class ConsistencyUNet(nn.Module):
 class Step(nn.Module):
     """A residual block, then attention if it has heads."""
 
-    def __init__(self, channels_in: int, channels_out: int, noise: int, heads: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, noise: int, heads: int, form: Form) -> None:
         super().__init__()
-        self.block = ResidualBlock(channels_in, channels_out, noise, FORM)
-        self.attention = NormedAttention(channels_out, heads) if heads else nn.Identity()
+        self.block = ResidualBlock(channels_in, channels_out, noise, form)
+        self.attention = NormedAttention(channels_out, heads, form) if heads else nn.Identity()
 
     def forward(self, h: Float[Tensor, "B C_in H W"], noise: Float[Tensor, "B D"]) -> Float[Tensor, "B C_out H W"]:
         """The same size, other channels."""
@@ -89,11 +92,11 @@ class Step(nn.Module):
 class NormedAttention(nn.Module):
     """A projection of x plus what every position gathers from all others, normalised before and after."""
 
-    def __init__(self, channels: int, heads: int) -> None:
+    def __init__(self, channels: int, heads: int, form: Form) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Sequential(FORM.norm(channels), nn.Conv2d(channels, 3 * channels, 1, bias=False))
-        self.out = nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), FORM.norm(channels))
+        self.qkv = nn.Sequential(form.norm(channels), nn.Conv2d(channels, 3 * channels, 1, bias=False))
+        self.out = nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), form.norm(channels))
         self.skip = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:

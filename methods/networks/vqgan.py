@@ -97,7 +97,7 @@ class Decoder(Named):
                 layers.append((f"decoder.up_blocks.{level}.upsamplers.0.conv", Upsample(c)))
         layers += [("decoder.conv_norm_out", FORM.norm(c)), ("", nn.SiLU())]
         super().__init__([*layers, ("decoder.conv_out", nn.Conv2d(c, channels, 3, padding=1))])
-        self.codebook = nn.Parameter(torch.randn(entries, latent_channels), requires_grad=False)
+        self.codebook = nn.Parameter(torch.empty(entries, latent_channels).uniform_(-1.0, 1.0), requires_grad=False)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """As in `Named`, and the codebook."""

@@ -22,7 +22,7 @@ P_MEAN, P_STD = -1.1, 2.0  # of log sigma: which levels are trained on how often
 
 
 def levels(n: int, sigma_min: float, sigma_max: float) -> Float[Tensor, " n"]:
-    """N noise levels from sigma_min to sigma_max (Karras et al., 2022, Eq. 5); float64."""
+    """Noise levels, n of them, from sigma_min to sigma_max (Karras et al., 2022, Eq. 5); float64."""
     first, last = sigma_min ** (1 / RHO), sigma_max ** (1 / RHO)
     return torch.linspace(first, last, n, dtype=torch.float64) ** RHO
 

@@ -19,7 +19,7 @@ Level: TypeAlias = float | Float[Tensor, " B"]
 
 
 def linear(first: float, last: float, T: int) -> Float[Tensor, " T"]:
-    """Betas of Ho et al. (2020), evenly spaced, times 1000 / T, so that as little is left of an image for any T; float64."""
+    """Betas of Ho et al. (2020), evenly spaced; scaled by 1000 / T, so that any T leaves as little of the image; float64."""
     return torch.linspace(first, last, T, dtype=torch.float64) * (1000.0 / T)
 
 
