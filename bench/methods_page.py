@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 JSON, PAGE = "methods.json", "methods.md"  # in the folder of boards
 SIDE_PX, CHANNELS = 256, 3
-FEW_STEPS = (2, 3)  # of a sampler that has more: each further one costs what the second does
+FEW = (2, 3)  # evaluations that a sampler of more is counted at: each further one costs as much
 GENERATED = f"{markdown.GENERATED} the cards of the methods and {JSON}. Don't edit. -->"
 INTRODUCTION = f"""\
 Every method that this version has, as its `paper` preset is. *Trained on* is what this code trains on, not what a paper's table
@@ -111,14 +111,22 @@ def _translation(name: str) -> dict[str, int]:
     import torch
 
     from sarbench.bench.cost import translation_cost
+    from sarbench.bench.interface import Pairs
     from sarbench.bench.train import Hardware
 
+    blank = torch.zeros(1, CHANNELS, SIDE_PX, SIDE_PX)
+
     def cost(**changes: Any) -> tuple[int, int]:
-        return translation_cost(_built(name, **changes), torch.zeros(1, CHANNELS, SIDE_PX, SIDE_PX), Hardware())
+        method = _built(name, **changes)
+        method.fit([Pairs(blank, blank, torch.zeros(1, dtype=torch.int64), ("blank",), ("blank",))])
+        return translation_cost(method, blank, Hardware())
 
     whole = registry.load_method(name).presets["paper"]
-    if getattr(whole, "steps", 1) <= max(FEW_STEPS):
+    with torch.device("meta"):
+        evaluations = _built(name).evaluations
+    if not hasattr(whole, "steps") or evaluations <= max(FEW):
         used, flops = cost()
         return {"translating": used, "flops": flops}
-    (used, first), (_, second) = (cost(steps=steps) for steps in FEW_STEPS)
-    return {"translating": used, "flops": first + (second - first) * (whole.steps - FEW_STEPS[0])}
+    without = whole.steps - evaluations  # steps that a start nearer the end leaves out
+    (used, first), (_, second) = (cost(steps=without + few) for few in FEW)
+    return {"translating": used, "flops": first + (second - first) * (evaluations - FEW[0])}

@@ -84,8 +84,6 @@ class VSAIT(Method):
             width=8,
             blocks=3,
             discriminator_width=64,
-            generator_learning_rate=5e-4,  # a few thousand updates in all
-            discriminator_learning_rate=1e-3,
             batch_size=4,
         ),
     }
