@@ -8,7 +8,6 @@ import pytest
 
 from sarbench.bench import checks, registry
 
-
 SLOW = (checks.check_loss_falls_on_four_pairs, checks.check_no_target_reaches_translate)  # many steps; a fresh process
 CHECKS = [pytest.param(check, marks=pytest.mark.slow) if check in SLOW else check for check in checks.all_checks()]
 
