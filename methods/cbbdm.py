@@ -8,44 +8,20 @@ condition is not shrunk, through a smaller U-Net. Of the official code, not foll
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal
 
-import torch
-from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sarbench.bench.interface import Batch, Card, Ema, Method, Player, Schedule, Turn, adam, normal, setting
-from sarbench.methods.losses.reconstruction import l1
-from sarbench.methods.networks import vqgan
-from sarbench.methods.networks.diffusion_unet import GUIDED, DiffusionUNet
-from sarbench.methods.processes import brownian_bridge as bridge
-from sarbench.methods.processes import ddpm
+from sarbench.bench.interface import Card, setting
+from sarbench.methods.frames.bridge import BridgeConfig, BridgeFrame
 
 
 @dataclass(frozen=True)
-class Config:
-    """Hyperparameters of cBBDM; the defaults are the paper's, for 512x512 px."""
+class Config(BridgeConfig):
+    """Hyperparameters of cBBDM, those of BBDM but for the batch; the defaults are the paper's, for 512x512 px."""
 
-    space: Literal["latent", "pixels"] = setting("latent", "paper: in the code of the VQGAN of BBDM, 4 times smaller")
-    unet_widths: tuple[int, ...] = setting((128, 512, 1024), "official code")
-    unet_blocks: int = setting(2, "official code: per size")
-    unet_heads: tuple[int, ...] = setting((0, 0, 0), "official code: its attention sizes are never reached")
-    middle_heads: int = setting(16, "official code: 64 channels each, in the bottleneck")
-    norm_groups: int = setting(32, "official code")
-    patch: int = setting(1, "ours: side of the blocks of pixels that the U-Net takes as one")
-    T: int = setting(1000, "official code")
-    s: float = setting(1.0, "official code: scales the variance")
-    steps: int = setting(200, "official code: of a translation")
-    eta: float = setting(1.0, "official code: share of fresh noise in a step")
-    learning_rate: float = setting(1e-4, "official code")
-    decay_from: float = setting(0.5, "ours: share of the budget after which the rate falls linearly to 0")
-    ema_decay: float = setting(0.995, "official code")
-    ema_every: int = setting(8, "official code")
-    ema_start: float = setting(0.15, "BBDM: 30,000 of 200,000 steps")
     batch_size: int = setting(2, "official code: 1, accumulated twice")
 
 
@@ -53,7 +29,7 @@ PAPER = Config()
 PIXELS = replace(PAPER, space="pixels")
 
 
-class CBBDM(Method):
+class CBBDM(BridgeFrame):
     """A bridge from the source's code to the target's, by a U-Net that also sees the source's pixels."""
 
     card = Card(
@@ -92,90 +68,18 @@ class CBBDM(Method):
         ),
     }
     config: Config
-    m: Tensor  # (T,)
 
     def __init__(self, config: Config, source_channels: int, target_channels: int) -> None:
-        super().__init__(config, source_channels, target_channels)
-        c, channels = config, target_channels
-        if c.space == "latent":
-            vqgan.refuse_other_channels(self.card.title, channels)
-            self.encoder, self.decoder = vqgan.Encoder(), vqgan.Decoder()
-        self.condition = nn.Conv2d(channels, channels, 1, bias=False)
-        self.unet = DiffusionUNet(
-            2 * channels,
-            channels,
-            widths=c.unet_widths,
-            blocks=c.unet_blocks,
-            heads=c.unet_heads,
-            middle_heads=c.middle_heads,
-            form=replace(GUIDED, groups=c.norm_groups),
-            residual_resampling=True,
-            patch=c.patch,
-        )
-        self.register_buffer("m", bridge.shares(c.T).float(), persistent=False)
+        super().__init__(config, source_channels, target_channels, source_channels)
+        self.condition = nn.Conv2d(source_channels, source_channels, 1, bias=False)
 
     @property
-    def size_multiple(self) -> int:
-        """The halvings of the autoencoder and of the U-Net: 16 for the paper's 2 and 2."""
-        return self.unet.multiple * (self.encoder.factor if self.config.space == "latent" else 1)
+    def learned(self) -> Sequence[nn.Module]:
+        """The U-Net and the condition's convolution."""
+        return [self.unet, self.condition]
 
-    @property
-    def evaluations(self) -> int:
-        """One evaluation of the U-Net a step."""
-        return self.config.steps
-
-    @property
-    def pretrained(self) -> tuple[str, ...]:
-        """The autoencoder of the latent space."""
-        return ("vq-f4",) if self.config.space == "latent" else ()
-
-    def load_pretrained(self, find: Callable[[str], Path]) -> None:
-        """The autoencoder; nothing between pixels."""
-        if self.config.space == "latent":
-            vqgan.load(find("vq-f4"), self.encoder, self.decoder)
-
-    def players(self) -> dict[str, Player]:
-        """The U-Net and the condition's convolution; translations are made by the average of their weights."""
-        c = self.config
-        optimizer = adam(c.learning_rate, schedule=Schedule("linear", hold=c.decay_from))
-        return {"unet": Player([self.unet, self.condition], optimizer, Ema(c.ema_decay, c.ema_every, c.ema_start))}
-
-    def training_step(self, batch: Batch, progress: float) -> Iterator[Turn]:
-        """As BBDM, with the condition."""
-        c, seeds, source = self.config, batch.paired.seeds, batch.paired.source
-        with torch.no_grad():
-            x, y = self._encoded(source), self._encoded(batch.paired.target)
-        t = ddpm.random_steps(seeds, c.T, "t")
-        z_t = bridge.noised(y, x, normal(seeds, y.shape[1:], "eps"), self.m[t], c.s)
-        yield "unet", {"l1": l1(self.unet(torch.cat([z_t, self._condition(source)], dim=1), t), z_t - y)}
-
-    def translate(self, source: Float[Tensor, "B C_source H W"], seeds: Int64[Tensor, " B"]) -> Float[Tensor, "B C_target H W"]:
-        """From the source's code, step by step, to the target's."""
-        c, x, condition = self.config, self._encoded(source), self._condition(source)
-
-        def predict(z_t: Tensor, t: int) -> Tensor:
-            return self.unet(torch.cat([z_t, condition], dim=1), torch.full((len(x),), t, device=x.device))
-
-        def noise(t: int) -> Tensor:
-            return normal(seeds, x.shape[1:], f"noise {t}").to(x.device)
-
-        steps, pixels = ddpm.spread_steps(c.T, c.steps), c.space == "pixels"
-        y = bridge.sample(predict, x, x, steps, noise, T=c.T, s=c.s, eta=c.eta, clip=pixels)
-        return y if pixels else vqgan.decoded(self.decoder, y)
-
-    def reconstruct(
-        self, target: Float[Tensor, "B C_target H W"], seeds: Int64[Tensor, " B"]
-    ) -> Float[Tensor, "B C_target H W"]:
-        """Targets after the autoencoder alone; the bridge between pixels has none."""
-        y = self._encoded(target)
-        return y if self.config.space == "pixels" else vqgan.decoded(self.decoder, y)
-
-    def _encoded(self, image: Tensor) -> Tensor:
-        return self.encoder(image) if self.config.space == "latent" else image
-
-    def _condition(self, source: Tensor) -> Float[Tensor, "B C h w"]:
-        """The source, halved until it is as small as the code, its channels mixed."""
-        size = 1 if self.config.space == "pixels" else self.encoder.factor
-        while size > 1:
-            source, size = F.interpolate(source, scale_factor=0.5, mode="bilinear"), size // 2
-        return self.condition(source)
+    def condition_on(self, source: Tensor, x: Tensor) -> list[Tensor]:
+        """The source's pixels, halved until they are as few as those of its code, and their channels mixed."""
+        while source.shape[2] > x.shape[2]:
+            source = F.interpolate(source, scale_factor=0.5, mode="bilinear")
+        return [self.condition(source)]

@@ -34,7 +34,7 @@ def test_the_condition_is_the_source_halved_until_it_is_as_small_as_the_code(mon
     with torch.no_grad():
         method.condition.weight.copy_(2 * torch.eye(3)[:, :, None, None])
         source, seen = torch.rand(1, 3, 16, 24), []
-        torch.testing.assert_close(method._condition(source), 2 * F.avg_pool2d(source, 4))
+        torch.testing.assert_close(method.condition_on(source, method.encoder(source))[0], 2 * F.avg_pool2d(source, 4))
         method.unet.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
         method.eval().translate(source, torch.arange(1))
     assert all(z.shape == (1, 6, 4, 6) for z in seen)
@@ -45,7 +45,7 @@ def test_the_condition_is_the_source_halved_until_it_is_as_small_as_the_code(mon
 def test_between_pixels_the_condition_keeps_its_size():
     method = build()
     source = torch.rand(1, 3, 16, 16)
-    assert method._condition(source).shape == source.shape
+    assert method.condition_on(source, source)[0].shape == source.shape
     assert method.pretrained == ()
 
 
