@@ -24,7 +24,7 @@ class Config(BridgeConfig):
     conditioned: bool = setting(False, "official code: in pixels, x is also concatenated with z_t; in the latent space not")
 
 
-PAPER = Config()
+PAPER: BridgeConfig = Config()
 PIXELS = replace(PAPER, space="pixels", conditioned=True)
 
 

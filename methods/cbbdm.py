@@ -25,7 +25,7 @@ class Config(BridgeConfig):
     batch_size: int = setting(2, "official code: 1, accumulated twice")
 
 
-PAPER = Config()
+PAPER: BridgeConfig = Config()
 PIXELS = replace(PAPER, space="pixels")
 
 
