@@ -81,7 +81,7 @@ class CCM(Method):
             noise_width=32,
             norm_groups=4,
             patch=2,
-            sigmas=(80.0, 5.0, 1.0, 0.3),
+            sigmas=(80.0, 20.0, 5.0),
             learning_rate=1e-3,  # two thousand updates in all
             warmup=0.0,
             ema_decay=0.98,

@@ -146,6 +146,8 @@ def test_the_posterior_is_the_one_worked_by_hand():
     mean, variance = ddpm.posterior(torch.tensor([3.0]), torch.tensor([1.0]), 0.25, 0.5)
     assert mean.item() == pytest.approx(0.5**0.5 * 0.5 / 0.75 * (1.0 + 3.0))
     assert variance == pytest.approx(0.5)
+    _, smaller = ddpm.posterior(torch.tensor([3.0]), torch.tensor([1.0]), 0.25, 0.5, "small")
+    assert smaller == pytest.approx(0.5 * 0.5 / 0.75)
     mean, _ = ddpm.posterior(torch.tensor([3.0]), torch.tensor([1.0]), 0.25, 1.0)
     assert mean.item() == pytest.approx(1.0)
 

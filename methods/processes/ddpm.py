@@ -7,7 +7,7 @@ image's variance that is left; the noise has 1 - abar. A level is a number, or a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float, Int64
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sarbench.bench.interface import uniform
 
+Variance = Literal["large", "small"]
 Level: TypeAlias = float | Float[Tensor, " B"]
 
 
@@ -58,15 +59,16 @@ def spread_steps(T: int, steps: int) -> list[int]:
 
 
 def posterior(
-    z_t: Float[Tensor, "B ..."], z: Float[Tensor, "B ..."], abar: float, abar_next: float
+    z_t: Float[Tensor, "B ..."], z: Float[Tensor, "B ..."], abar: float, abar_next: float, variance: Variance = "large"
 ) -> tuple[Float[Tensor, "B ..."], float]:
     """Mean and variance at the cleaner level abar_next, given the image z (Ho et al., 2020, Eq. 7).
 
-    The variance is beta, the larger of Ho's two: exact for an image of unit variance.
+    The variance is one of the two in Ho's Sec. 3.2: "large" is exact for images of unit variance, "small" for a known one.
     """
     kept = abar / abar_next  # 1 - beta of the step that skips all levels between
     weight = abar_next**0.5 * (1.0 - kept) / (1.0 - abar)
-    return weight * z + kept**0.5 * (1.0 - abar_next) / (1.0 - abar) * z_t, 1.0 - kept
+    share = (1.0 - abar_next) / (1.0 - abar)
+    return weight * z + kept**0.5 * share * z_t, (1.0 - kept) * (share if variance == "small" else 1.0)
 
 
 def sample(
@@ -75,18 +77,20 @@ def sample(
     abar: Sequence[float],
     steps: Sequence[int],
     noise: Callable[[int], Float[Tensor, "B ..."]],
+    variance: Variance = "large",
 ) -> Float[Tensor, "B ..."]:
     """Walk from pure noise z through `steps`, noisiest first, with fresh noise at each (Ho et al., 2020, Algorithm 2).
 
     predict  `predict(z_t, t)` is the noise in z_t; the image that follows from it is clipped to [-1, 1]
     abar     of every step of the process, not only of those visited
     noise    `noise(t)` is standard normal, like z; not asked for at the last step, which gives the image
+    variance  of the fresh noise, as in `posterior`; with few steps, later ones can't take away what "large" adds
     """
     levels = [abar[t] for t in steps] + [1.0]
     for t, now, after in zip(steps, levels, levels[1:], strict=False):
         image = clean(z, predict(z, t).to(z.dtype), now).clamp(-1.0, 1.0)
-        mean, variance = posterior(z, image, now, after)
-        z = mean if after == 1.0 else mean + variance**0.5 * noise(t)
+        mean, spread = posterior(z, image, now, after, variance)
+        z = mean if after == 1.0 else mean + spread**0.5 * noise(t)
     return z
 
 
