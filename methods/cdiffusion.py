@@ -84,9 +84,9 @@ class CDiffusion(Method):
             norm_groups=8,
             patch=2,  # wider blocks hold more noise than so narrow a network can carry
             T=1000,
-            steps=16,
+            steps=10,
             variance="small",
-            learning_rate=2e-3,  # two thousand updates in all
+            learning_rate=4e-3,  # two thousand updates in all
             warmup=0.0,
             ema_decay=0.98,
             batch_size=4,
