@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sarbench.bench.interface import Card, setting
-from sarbench.methods.frames.bridge import BridgeConfig, BridgeFrame
+from sarbench.methods.frames.bridge import BridgeConfig, BridgeFrame, bridge_presets
 
 
 @dataclass(frozen=True)
@@ -48,25 +48,7 @@ class CBBDM(BridgeFrame):
         ),
         licence="MIT",
     )
-    presets = {
-        "paper": PAPER,
-        "bench": replace(
-            PIXELS, unet_widths=(64, 128, 256, 512), unet_heads=(0, 0, 0, 8), middle_heads=8, patch=2, batch_size=16
-        ),
-        "tiny": replace(
-            PIXELS,
-            unet_widths=(16, 32, 32),
-            unet_blocks=1,
-            middle_heads=2,
-            norm_groups=8,
-            patch=2,  # wider blocks hold more noise than so narrow a network can carry
-            steps=8,
-            learning_rate=2e-3,  # two thousand updates in all
-            ema_decay=0.98,
-            ema_every=1,
-            batch_size=4,
-        ),
-    }
+    presets = bridge_presets(PAPER, PIXELS)
     config: Config
 
     def __init__(self, config: Config, source_channels: int, target_channels: int) -> None:

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -45,6 +45,28 @@ class BridgeConfig:
     ema_every: int = setting(8, "BBDM, official code")
     ema_start: float = setting(0.15, "BBDM, official code: 30,000 of 200,000 steps")
     batch_size: int = setting(32, "BBDM, official code: 8, accumulated 4 times")
+
+
+Config = TypeVar("Config", bound=BridgeConfig)
+
+
+def bridge_presets(paper: Config, pixels: Config) -> dict[str, Config]:
+    """The presets of a method of the family: the paper's config, and its form between `pixels` at the common sizes."""
+    bench = replace(pixels, unet_widths=(64, 128, 256, 512), unet_heads=(0, 0, 0, 8), middle_heads=8, patch=2, batch_size=16)
+    tiny = replace(
+        pixels,
+        unet_widths=(16, 32, 32),
+        unet_blocks=1,
+        middle_heads=2,
+        norm_groups=8,
+        patch=2,  # wider blocks hold more noise than so narrow a network can carry
+        steps=8,
+        learning_rate=2e-3,  # two thousand updates in all
+        ema_decay=0.98,
+        ema_every=1,
+        batch_size=4,
+    )
+    return {"paper": paper, "bench": bench, "tiny": tiny}
 
 
 class BridgeFrame(Method):
