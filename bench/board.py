@@ -48,7 +48,7 @@ class Board:
     methods: tuple[Entry, ...]
     floors: tuple[Entry, ...]
     honeypots: tuple[Entry, ...]
-    ceilings: tuple[Entry, ...]  # one, or none where the records have none
+    ceilings: tuple[Entry, ...]  # a second look at the targets, and upper bounds of methods
     replaced: tuple[Record, ...]  # of the same protocol hash, but an older config or code of their method
     older: tuple[Record, ...]  # of other protocol hashes
 
@@ -69,7 +69,7 @@ class Board:
 
     @property
     def made(self) -> tuple[Entry, ...]:
-        """What was made from the targets: honeypots, then the ceiling."""
+        """What was made from the targets: honeypots, then ceilings."""
         return self.honeypots + self.ceilings
 
     def shown(self, entry: Entry, metric: str) -> float | None:

@@ -10,6 +10,7 @@ from statistics import fmean
 from sarbench.bench import markdown
 from sarbench.bench.board import Board, Entry, name_of, number
 from sarbench.bench.board_tables import Notes, score_table
+from sarbench.bench.ceiling import NAME as CEILING
 from sarbench.bench.ceiling import share
 
 DECIMALS = {"psnr": 2, "ssim": 4}  # of the scores by class
@@ -21,9 +22,9 @@ TWINS = {"psnr": "psnr_shift", "ssim": "ssim_shift"}
 
 def shares(board: Board) -> list[str]:
     """Methods x metrics that rank: where each score lies between the best floor and the ceiling, as shown numbers."""
-    if not board.ceilings:
+    ceiling = next((entry for entry in board.ceilings if entry.newest.method == CEILING), None)
+    if ceiling is None:
         return []
-    ceiling = board.ceilings[0]
     metrics = [metric for metric in board.metrics if board.ranks_by(metric) and board.shown(ceiling, metric) is not None]
     if not metrics:
         return []

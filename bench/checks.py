@@ -15,9 +15,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import FrozenInstanceError, asdict, dataclass, fields, is_dataclass
+from dataclasses import FrozenInstanceError, asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
@@ -51,10 +51,10 @@ class Case:
         """Source and target channels: unequal where the card allows."""
         return (3, 3) if self.cls.card.channels == "same" else (1, 3)
 
-    def build(self, seed: int = 0) -> Method:
-        """The method as the harness builds it."""
+    def build(self, seed: int = 0, config: Any = None) -> Method:
+        """The method as the harness builds it; with its `tiny` config, unless told otherwise."""
         torch.manual_seed(key(seed, "init"))
-        return self.cls(self.cls.presets["tiny"], *self.channels)
+        return self.cls(self.cls.presets["tiny"] if config is None else config, *self.channels)
 
     @property
     def side(self) -> int:
@@ -83,9 +83,9 @@ class Case:
             pairs if supervision in ("paired", "semi") else None, unpaired if supervision in ("unpaired", "semi") else None
         )
 
-    def ready(self, steps: int = 2, seed: int = 0) -> Method:
+    def ready(self, steps: int = 2, seed: int = 0, config: Any = None) -> Method:
         """The method fitted and trained for a few steps, in eval mode."""
-        method = self.build(seed)
+        method = self.build(seed, config)
         method.fit(iter([self.pairs(3, self.side, self.side)]))
         if method.players():
             game = Game(method, CPU)
@@ -233,14 +233,12 @@ def check_translation_changes_nothing(case: Case) -> None:
 
 def check_the_other_directions_are_translations(case: Case) -> None:
     """The way back and the upper bound, where a method has them, keep the grid and do not depend on the batch."""
-    cls, pairs, (c_source, c_target) = case.cls, case.pairs(2, case.side, case.side), case.channels
-    for view, own, base, channels in (
-        (backwards, cls.translate_back, Method.translate_back, c_source),
-        (upper_bound, cls.reconstruct, Method.reconstruct, c_target),
-    ):
-        if own is base:
+    pairs, ready, (c_source, c_target) = case.pairs(2, case.side, case.side), case.ready(), case.channels
+    has_way_back = case.cls.translate_back is not Method.translate_back
+    for view, channels, there in ((backwards, c_source, has_way_back), (upper_bound, c_target, ready.has_upper_bound)):
+        if not there:
             continue
-        method = view(case.ready())
+        method = view(ready)
         together = translate(method, pairs.target, pairs.seeds, CPU)
         assert together.shape == (2, channels, case.side, case.side)
         alone = torch.cat([translate(method, pairs.target[i : i + 1], pairs.seeds[i : i + 1], CPU) for i in range(2)])
@@ -354,6 +352,33 @@ def check_same_seed_same_bytes(case: Case) -> None:
     first, second = (case.ready(steps=2, seed=3).state_dict() for _ in range(2))
     different = [name for name in first if not torch.equal(first[name], second[name])]
     assert not different, f"the same seed gave other values in {', '.join(different[:10])}"
+
+
+def check_settings_of_translations_do_not_train(case: Case) -> None:
+    """What a setting with `trains=False` changes is no weight: the same seed ends in the same bytes."""
+    config = case.cls.presets["tiny"]
+    changed = {
+        f.name: _another(getattr(config, f.name), get_type_hints(type(config))[f.name])
+        for f in fields(config)
+        if not f.metadata.get("trains", True)
+    }
+    if not changed:
+        return
+    before, after = (case.ready(config=c).state_dict() for c in (config, replace(config, **changed)))
+    assert before.keys() == after.keys(), f"{', '.join(changed)} change which weights there are; leave out trains=False"
+    different = [name for name in before if not torch.equal(before[name], after[name])]
+    assert not different, f"{', '.join(changed)} change {', '.join(different[:10])} in training; leave out trains=False"
+
+
+def _another(value: Any, hint: Any) -> Any:
+    """A value that a setting may have as well."""
+    if get_origin(hint) is Literal:
+        return next(choice for choice in get_args(hint) if choice != value)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, tuple):
+        return value[:-1]
+    return value + 1 if isinstance(value, int) else value / 2
 
 
 def check_loss_falls_on_four_pairs(case: Case) -> None:

@@ -245,9 +245,13 @@ class Card:
     licence: str = ""  # of the official code, where one exists
 
 
-def setting(default: Any, source: str) -> Any:
-    """A hyperparameter of a frozen `Config`: its value and where it comes from, such as "Sec. 4.2"."""
-    return field(default=default, metadata={"source": source})
+def setting(default: Any, source: str, *, trains: bool = True) -> Any:
+    """A hyperparameter of a frozen `Config`: its value and where it comes from, such as "Sec. 4.2".
+
+    `trains=False` says that only translations depend on it, such as the steps of a sampler: runs that differ in it alone
+    share their trained weights.
+    """
+    return field(default=default, metadata={"source": source, "trains": trains})
 
 
 class Method(nn.Module, ABC):
@@ -359,9 +363,14 @@ class Method(nn.Module, ABC):
     ) -> Float[Tensor, "B C_target H W"]:
         """Targets after the part of the method that every translation passes, such as an autoencoder: its upper bound.
 
-        `sarbench translate --direction BtoB` calls it.
+        A run scores it beside the translations; `sarbench translate --direction BtoB` calls it.
         """
         raise ContractError(f"{self.card.title} has no part that a target could pass alone, so no upper bound to show")
+
+    @property
+    def has_upper_bound(self) -> bool:
+        """Whether targets can pass a part of the method alone, with this config: `reconstruct`."""
+        return type(self).reconstruct is not Method.reconstruct
 
     def show(self, name: str, source: Float[Tensor, "B C_source H W"], seeds: Int64[Tensor, " B"]) -> Float[Tensor, "B 1 H W"]:
         """The map of that name, one of `maps`, of translating these sources with these seeds, in [-1, 1].

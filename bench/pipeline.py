@@ -26,7 +26,7 @@ from sarbench.bench import assets, board_page, ceiling, leaderboard, ranks, regi
 from sarbench.bench.cost import device_name, peak_memory_bytes, translation_cost
 from sarbench.bench.errors import ContractError
 from sarbench.bench.honeypots import HONEYPOTS
-from sarbench.bench.images import find_images, lossless_suffix, quantise, read_image, write_image
+from sarbench.bench.images import find_images, lossless_suffix, quantise, read_image, scale, write_image
 from sarbench.bench.interface import Method, key
 from sarbench.bench.loader import Steps, all_pairs, refuse_smaller
 from sarbench.bench.material import Material, centre_crop, load
@@ -48,8 +48,9 @@ from sarbench.bench.records import (
 )
 from sarbench.bench.score import missing_weights, score_folders, signature, why_unmeasured
 from sarbench.bench.scores import KEPT, Scores
-from sarbench.bench.settings import config_of, variant_of
+from sarbench.bench.settings import config_of, trained_by, variant_of
 from sarbench.bench.storage import (
+    copy,
     digest,
     file_digest,
     read_json,
@@ -61,11 +62,12 @@ from sarbench.bench.storage import (
 )
 from sarbench.bench.tracks import Track, not_yet
 from sarbench.bench.train import Hardware, read_weights, train, write_weights
-from sarbench.bench.translate import translate_padded, translate_split
+from sarbench.bench.translate import translate_padded, translate_split, upper_bound
 
 HARNESS = Path(__file__).parent
 SHOWN = 4  # test images in a picture strip
-COST = ("run_key", "steps", "images", "seconds", "seconds_per_step")  # what train.json holds
+WEIGHTS, REPORT = "weights.safetensors", "train.json"  # of a run whose training has ended
+COST = ("run_key", "steps", "images", "seconds", "seconds_per_step")  # what the report holds
 
 
 @dataclass(frozen=True)
@@ -192,16 +194,20 @@ class Bench:
 
     def run_key(self, name: str, seed: int) -> str:
         """A hash of everything that the trained weights depend on."""
-        config = asdict(self.config(name))
+        config = trained_by(self.config(name))
         hardware = [self.hardware.device.partition(":")[0], self.hardware.precision, self.hardware.compile, torch.__version__]
         return value_digest(
             [name, code_hash(name), config, self.track.terms(), self.data.identity.content_hash, seed, hardware]
         )
 
+    def translation_key(self, name: str, seed: int) -> str:
+        """A hash of everything that the translations depend on."""
+        return value_digest([self.run_key(name, seed), asdict(self.config(name))])
+
     def is_trained(self, name: str, seed: int) -> bool:
         """Whether the trained weights of this very run are on disk."""
         try:
-            return read_weights(self.folder_of(name, seed) / "weights.safetensors", self.run_key(name, seed)) is not None
+            return read_weights(self.folder_of(name, seed) / WEIGHTS, self.run_key(name, seed)) is not None
         except ContractError:
             return False
 
@@ -239,18 +245,20 @@ class Bench:
             return self._trained(name, seed)
 
     def _trained(self, name: str, seed: int) -> tuple[Method, dict[str, Any]]:
-        folder = self.folder_of(name, seed)
+        folder, run_key = self.folder_of(name, seed), self.run_key(name, seed)
+        method, twin = self.build(name, seed), self._twin(name, seed)
         if ranks.rank() == 0:
             remove_partial(folder)
-        run_key = self.run_key(name, seed)
-        method = self.build(name, seed)
-        weights, report = read_weights(folder / "weights.safetensors", run_key), folder / "train.json"
+            if twin is not None:
+                for file in (WEIGHTS, REPORT):  # the report last: it vouches for the weights
+                    copy(twin / file, folder / file)
+            self._describe(method, name, folder, run_key)
+        ranks.barrier()
+        weights, report = read_weights(folder / WEIGHTS, run_key), folder / REPORT
         known = read_json(report, *COST) if report.exists() else {}
         if ranks.agreed(weights is not None and known.get("run_key") == run_key) and weights is not None:
             method.load_state_dict(weights)
             return method.eval(), known
-        if ranks.rank() == 0:
-            self._describe(method, name, folder, run_key)
         cost: dict[str, Any] = dict(zip(COST, (run_key, 0, 0, None, None), strict=True)) | {"threads": torch.get_num_threads()}
         method.load_pretrained(assets.find)
         self._fit(method)
@@ -273,11 +281,18 @@ class Bench:
                 "seconds_per_step": done.seconds_per_step,
             }
         elif ranks.rank() == 0:
-            write_weights(folder / "weights.safetensors", method.state_dict(), run_key)
+            write_weights(folder / WEIGHTS, method.state_dict(), run_key)
         if ranks.rank() == 0:
             write_json(report, cost)
         ranks.barrier()
         return method.eval(), cost
+
+    def _twin(self, name: str, seed: int) -> Path | None:
+        """A run that this one differs from in its translations alone, and whose training has ended; None if it has itself."""
+        folder, run_key = self.folder_of(name, seed), self.run_key(name, seed)
+        others = [self.folder / name / str(seed), *sorted(self.folder.glob(f"{name}-*/{seed}"))]
+        found = next((other for other in (folder, *others) if _trained_as(other) == run_key), folder)
+        return None if found == folder else found
 
     def _describe(self, method: Method, name: str, folder: Path, run_key: str) -> None:
         """What `sarbench translate` needs to build the method again, and to know its weights from older ones."""
@@ -312,9 +327,11 @@ class Bench:
         folder = self.folder_of(name, seed)
         method, cost = self.trained(name, seed)
         with registry.blaming(name):
-            seconds = self._translated(method, folder / "translated", seed, cost["run_key"])
+            seconds = self._translated(method, folder / "translated", seed, self.translation_key(name, seed))
         if ranks.rank() != 0:
             return None
+        if method.has_upper_bound and self.material.paired and not variant_of(name, self.settings):
+            self._run_upper_bound(method, name, seed)
         source = torch.from_numpy(centre_crop(self.material.images.source(self.material.test[0]), self.track.size.test_crop_px))
         with registry.blaming(name):
             parameters, flops = translation_cost(method, source[None], self.hardware)
@@ -336,7 +353,7 @@ class Bench:
             cost={**cost, "parameters": parameters, "flops_per_image": flops, "seconds_per_image": seconds},
         )
 
-    def _translated(self, method: Method, folder: Path, seed: int, run_key: str) -> float | None:
+    def _translated(self, method: Method, folder: Path, seed: int, translation_key: str) -> float | None:
         """Translate what is not yet translated; the seconds an image took when the whole split was made at once."""
         done = translate_split(
             method,
@@ -344,43 +361,60 @@ class Bench:
             self.material.test,
             folder,
             seed=seed,
-            run_key=run_key,
+            translation_key=translation_key,
             crop_px=self.track.size.test_crop_px,
             hardware=self.hardware,
             quiet=self.quiet,
         )
         report = folder.parent / "translate.json"
         if done.images:
-            write_json(report, {"run_key": run_key, "seconds_per_image": done.seconds / done.images})
-        known = read_json(report, "run_key", "seconds_per_image") if report.exists() else {}
-        return known.get("seconds_per_image") if known.get("run_key") == run_key else None
+            write_json(report, {"translation_key": translation_key, "seconds_per_image": done.seconds / done.images})
+        known = read_json(report, "translation_key", "seconds_per_image") if report.exists() else {}
+        return known.get("seconds_per_image") if known.get("translation_key") == translation_key else None
 
     # --- Images made from the targets: honeypots and the ceiling ---
 
     def run_honeypot(self, name: str) -> Record | None:
         """Make a honeypot's images from the targets, score and record them."""
         honeypot = HONEYPOTS[name]
-        return self._run_made(name, honeypot.about, "honeypot", HARNESS / "honeypots.py", {}, honeypot.make)
+        code = file_digest(HARNESS / "honeypots.py")
+        return self._run_made(name, honeypot.about, "honeypot", honeypot.make, code=code, config={})
 
     def run_ceiling(self, name: str = ceiling.NAME) -> Record | None:
         """Make a second look at each target, score and record it: what a right answer scores."""
-        config = {"signature": ceiling.SIGNATURE}
-        return self._run_made(name, ceiling.ABOUT, "ceiling", HARNESS / "ceiling.py", config, ceiling.second_look)
+        code, config = file_digest(HARNESS / "ceiling.py"), {"signature": ceiling.SIGNATURE}
+        return self._run_made(name, ceiling.ABOUT, "ceiling", ceiling.second_look, code=code, config=config)
+
+    def _run_upper_bound(self, method: Method, name: str, seed: int) -> None:
+        """Pass the targets through the part of a method that every translation passes, score and record them."""
+        alone = upper_bound(method)
+
+        def make(pixels: np.ndarray, sample_id: str) -> np.ndarray:
+            target = torch.from_numpy(np.ascontiguousarray(scale(pixels, 0, 255).transpose(2, 0, 1)))[None]
+            seeds = torch.tensor([key(seed, "translate", sample_id)])
+            return quantise(translate_padded(alone, target, seeds, self.hardware)[0].numpy()).transpose(1, 2, 0)
+
+        about = f"the target image after the part of {method.card.title} that every translation passes"
+        config = {"signature": f"upper-bound;of-{name};v1", "run_key": self.run_key(name, seed)}
+        with registry.blaming(name):
+            self._run_made(f"{name}_upper_bound", about, "ceiling", make, code=code_hash(name), config=config, seed=seed)
 
     def _run_made(
         self,
         name: str,
         about: str,
         role: str,
-        source: Path,
-        config: dict[str, Any],
         make: Callable[[np.ndarray, str], np.ndarray],
+        *,
+        code: str,
+        config: dict[str, Any],
+        seed: int = 0,
     ) -> Record | None:
-        """Make images by `make(target, sample_id)`, a function of the file `source`; score and record them."""
+        """Make images by `make(target, sample_id)`, which `code` and `config` stand for; score and record them."""
         if ranks.rank() != 0:
             return None
-        folder, code = self.folder / name / "0", file_digest(source)
-        stage = {role: digest(code, self.material.identity.content_hash)}
+        folder = self.folder / name / str(seed)
+        stage = {role: digest(code, value_digest(config), self.material.identity.content_hash)}
         if not ((folder / "stage.json").exists() and read_json(folder / "stage.json") == stage):
             shutil.rmtree(folder, ignore_errors=True)
             for sample_id, file in find_images(self.reference).items():
@@ -389,7 +423,7 @@ class Bench:
         card = {"title": name, "paper": about, "year": None, "supervision": "none", "channels": "any"}
         cost = dict.fromkeys(("seconds", "seconds_per_step", "seconds_per_image", "flops_per_image"))
         cost |= {"images": 0, "steps": 0, "parameters": 0}
-        return self._record(name, card, 0, folder, role=role, config=config, code=code, cost=cost)
+        return self._record(name, card, seed, folder, role=role, config=config, code=code, cost=cost)
 
     # --- Scores and the record ---
 
@@ -558,6 +592,13 @@ def git_state() -> dict[str, Any]:
     except FileNotFoundError:
         return {"commit": None, "dirty": None}
     return {"commit": commit, "dirty": None if commit is None else bool(status)}
+
+
+def _trained_as(folder: Path) -> str | None:
+    """The key of the training that ended in a folder; None where none did."""
+    if not all((folder / file).exists() for file in (WEIGHTS, REPORT)):
+        return None
+    return str(read_json(folder / REPORT, *COST)["run_key"])
 
 
 def _contents(folder: Path) -> dict[str, str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from sarbench.bench import registry
 from sarbench.bench.cost import device_name
@@ -20,7 +23,7 @@ from sarbench.bench.tracks import how_to_get
 from sarbench.bench.train import Game, Hardware
 from sarbench.bench.translate import BATCH_SIZE, translate_padded
 
-TIMED_SECONDS = 3.0  # a method is timed until this much has passed, but at least one step after the first
+TIMED_SECONDS = 3.0  # a method is timed until this much has passed; what takes longer, once and on part of its work
 ASSUMED_PX = 256  # side of images of a dataset that is not here
 ASSUMED_TEST = 1_000
 
@@ -117,6 +120,14 @@ def _cost(asked: Request, name: str, sizes: _Sizes) -> tuple[int, float, int]:
 
 
 def _seconds_per_step(method: Method, batch_size: int, sizes: _Sizes, hardware: Hardware) -> float:
+    """Of a step on one image where that is slow: then the images follow each other, whatever the batch."""
+    seconds = _timed(_step(method, 1, sizes, hardware), hardware)
+    if batch_size == 1 or seconds >= TIMED_SECONDS:
+        return seconds * batch_size
+    return _timed(_step(method, batch_size, sizes, hardware), hardware)
+
+
+def _step(method: Method, batch_size: int, sizes: _Sizes, hardware: Hardware) -> Callable[[int], object]:
     multiple = method.size_multiple
     side = tuple(method.fixed_size or px // multiple * multiple or multiple for px in sizes.train_px)
     seeds = torch.arange(batch_size)
@@ -125,24 +136,47 @@ def _seconds_per_step(method: Method, batch_size: int, sizes: _Sizes, hardware: 
     pairs = Pairs(source, target, seeds, ids, ids, dict.fromkeys(method.aux, target[:, :1]))
     batch = Batch(pairs, pairs).to(hardware.device, hardware.memory_format)
     game = Game(method.train(), hardware)
-    return _timed(lambda i: game.step(batch, i, 0.5, 0), hardware)
+    return lambda i: game.step(batch, i, 0.5, 0)
+
+
+class _EnoughSeen(Exception):
+    """A sampler was watched for long enough."""
 
 
 def _seconds_per_image(method: Method, sizes: _Sizes, hardware: Hardware) -> float:
+    """Of a sampler that takes long, from its first network evaluations."""
     seeds = torch.arange(BATCH_SIZE)
     source = normal(seeds, (sizes.channels[0], *sizes.test_px), "plan").clamp(-1, 1)
+    calls: Counter[nn.Module] = Counter()
+    began = time.perf_counter()
+
+    def watch(module: nn.Module, args: object) -> None:
+        if time.perf_counter() - began > TIMED_SECONDS and 1 <= calls[module] < method.evaluations:
+            raise _EnoughSeen(calls[module])
+        calls[module] += 1
+
+    hooks = [child.register_forward_pre_hook(watch) for child in method.children()]
+    try:
+        translate_padded(method, source, seeds, hardware)
+    except _EnoughSeen as enough:
+        return (time.perf_counter() - began) / enough.args[0] * method.evaluations / BATCH_SIZE
+    finally:
+        for hook in hooks:
+            hook.remove()
     return _timed(lambda i: translate_padded(method, source, seeds, hardware), hardware) / BATCH_SIZE
 
 
-def _timed(call: object, hardware: Hardware) -> float:
-    """Seconds a call takes, after a first one that does not count."""
+def _timed(call: Callable[[int], object], hardware: Hardware) -> float:
+    """Seconds a call takes, after a first one that does not count unless it takes long."""
     times: list[float] = []
     while len(times) < 2 or (sum(times) < TIMED_SECONDS and len(times) < 20):
         began = time.perf_counter()
-        call(len(times))  # type: ignore[operator]
+        call(len(times))
         if hardware.device.startswith("cuda"):
             torch.cuda.synchronize(hardware.device)
         times.append(time.perf_counter() - began)
+        if times[0] >= TIMED_SECONDS:
+            return times[0]
     return sum(times[1:]) / len(times[1:])
 
 

@@ -32,6 +32,11 @@ def config_of(name: str, preset: str, settings: Settings) -> Any:
     return replace(config, **{key: _value(name, key, text, hints[key]) for key, text in settings.items()})
 
 
+def trained_by(config: Any) -> dict[str, Any]:
+    """The hyperparameters of a config that its trained weights depend on."""
+    return {f.name: getattr(config, f.name) for f in fields(config) if f.metadata.get("trains", True)}
+
+
 def variant_of(name: str, settings: Settings) -> str:
     """The settings of a method as one line; empty for the method as its preset has it, and for floors."""
     if registry.card_of("methods", name).get("role") == "floor":

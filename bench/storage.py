@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -91,6 +92,12 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write a file atomically."""
     with atomic(path) as file:
         file.write(data)
+
+
+def copy(source: Path, path: Path) -> None:
+    """Copy a file atomically."""
+    with source.open("rb") as read, atomic(path) as file:
+        shutil.copyfileobj(read, file, 1 << 20)
 
 
 def write_text(path: Path, text: str) -> None:

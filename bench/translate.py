@@ -86,7 +86,7 @@ def backwards(method: Method) -> Method:
 
 def upper_bound(method: Method) -> Method:
     """Targets after what every translation of the method passes; ContractError where there is no such part."""
-    if type(method).reconstruct is Method.reconstruct:
+    if not method.has_upper_bound:
         method.reconstruct(torch.empty(0), torch.empty(0))
     return View(method, method.target_channels, method.target_channels, method.reconstruct)
 
@@ -130,19 +130,21 @@ def translate_split(
     folder: Path,
     *,
     seed: int,
-    run_key: str,
+    translation_key: str,
     crop_px: int | None,
     hardware: Hardware,
     quiet: bool = False,
 ) -> Translated:
     """Translate images by id into a folder of 8-bit files; images that a killed run of the same key left are kept.
 
+    translation_key   a hash of everything that the images depend on
+
     Ranks share the ids out, none twice.
     """
     state = folder / "stage.json"
-    if ranks.rank() == 0 and not (state.exists() and read_json(state) == {"run_key": run_key}):
+    if ranks.rank() == 0 and not (state.exists() and read_json(state) == {"translation_key": translation_key}):
         shutil.rmtree(folder, ignore_errors=True)
-        write_json(state, {"run_key": run_key})
+        write_json(state, {"translation_key": translation_key})
     places = {sample_id: images.dataset.georeference(sample_id) for sample_id in ids}
     names = {i: folder / (i + lossless_suffix(method.target_channels, where)) for i, where in places.items()}
     ranks.barrier()

@@ -15,7 +15,9 @@ season   Optical at a first date (`season`) to optical at a second one (`season_
 render   Rendered to real, unpaired: the flat colours of a game, whose land has more houses and roads (`world/rendered.py`),
          and optical images of other scenes. aux: labels, of both.
 
-Splits are ours: every sample is a scene of its own, and the test scenes are the same for every n_train. Licence: Apache-2.0.
+Splits are ours: every sample is a scene of its own, and the test scenes are the same for every n_train. What a preset is chosen
+by are other scenes, `split=validation`: no board may show a number of the images that its methods were tuned on. Licence:
+Apache-2.0.
 
 What a source does not tell: in `sar`, a parcel's hue (crops of one backscatter differ in colour), grass against some crops, the
 colours of roofs; in `season`, where snow lies and what has really changed. No translation can be perfect.
@@ -43,6 +45,7 @@ from sarbench.datasets.world.materials import CLASSES, SEASONS
 from sarbench.datasets.world.scene import MOST_OFFSET_PX, Offset, Scene
 
 SCENES = 1_000_000  # of a split and a domain, at most; fixed, so that the test scenes are the same for every n_train
+VALIDATION, TEST = 1, 5  # blocks of SCENES; the targets of disjoint scenes are two blocks further
 LEVELS = (np.arange(256) / 127.5 - 1.0).astype(np.float32)
 
 
@@ -70,6 +73,7 @@ OPTIONS: Mapping[str, Option] = {
     "n_train": Option("384", "training scenes, of each domain", parse=_whole(1, SCENES)),
     "n_test": Option("48", "test scenes, of each domain", parse=_whole(1, SCENES)),
     "seed": Option("0", "each is another world", parse=_whole(0, 2**63)),
+    "split": Option("test", "validation: other scenes are scored, to choose presets by", choices=("test", "validation")),
     "task": Option("sar", "what becomes what", choices=("sar", "season", "render")),
     "season": Option("summer", "of the optical image, or of the first of two", choices=(*SEASONS, "any")),
     "season_2": Option("winter", "of the second optical image", choices=(*SEASONS, "any")),
@@ -118,9 +122,10 @@ class Synthetic(Dataset):
         self.source_channels = 1 if self.task == "sar" and self.option["channels"] == "none" else 3
         self.aux = ("labels", "labels_2", "change") if self.task == "season" and paired else ("labels",)
         domains = {"": BOTH} if paired else {"source_": ("source",), "target_": ("target",)}
+        blocks = {"train": 0, "test": VALIDATION if self.option["split"] == "validation" else TEST}
         self._scenes = {
-            f"{split}/{prefix}{i:07d}": ((2 * d + s) * SCENES + i, images)
-            for s, split in enumerate(SPLITS)
+            f"{split}/{prefix}{i:07d}": ((2 * d + blocks[split]) * SCENES + i, images)
+            for split in SPLITS
             for d, (prefix, images) in enumerate(domains.items())
             for i in range(self.option[f"n_{split}"])
         }

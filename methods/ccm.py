@@ -36,7 +36,9 @@ class Config:
     sigma_max: float = setting(80.0, "official code: as in improved consistency training")
     levels: int = setting(11, "official code: constant, where improved consistency training goes from 11 to 1,281")
     sigmas: tuple[float, ...] = setting(
-        tuple(80.0 / 2**i for i in range(11)), "official code: the noise levels of a translation, each half the last"
+        tuple(80.0 / 2**i for i in range(11)),
+        "official code: the noise levels of a translation, each half the last",
+        trains=False,
     )
     learning_rate: float = setting(1e-4, "official code")
     beta1: float = setting(0.9, "official code")

@@ -52,7 +52,7 @@ class Config:
     T: int = setting(1000, "Sec. 3.3")
     beta_first: float = setting(0.00085, "Stable Diffusion 2.1: scaled linear betas")
     beta_last: float = setting(0.012, "Stable Diffusion 2.1")
-    steps: int = setting(50, "Sec. 4.1 and Fig. 9: DDIM steps of a translation")
+    steps: int = setting(50, "Sec. 4.1 and Fig. 9: DDIM steps of a translation", trains=False)
     loss: Literal["official", "eq3_sq", "eq3_literal", "mse"] = setting("official", "official code; Eq. 3; Table 3: mse")
     beta: float | None = setting(None, "official code: None is sqrt(abar_t); Eq. 3 has 1")
     stages: int = setting(2, "official code: first half of the budget with mse; the paper has 1")
@@ -120,6 +120,15 @@ class CDiffSET(Method):
             "": {},
             "no C-Diff loss": {"loss": "mse"},
             "no pretrained LDM, no C-Diff loss": {"pretrained": "false", "loss": "mse"},
+        },
+        "figure 9": {
+            "1 step": {"steps": "1"},
+            "2 steps": {"steps": "2"},
+            "5 steps": {"steps": "5"},
+            "10 steps": {"steps": "10"},
+            "25 steps": {"steps": "25"},
+            "50 steps": {"steps": "50"},
+            "100 steps": {"steps": "100"},
         },
         "section 3.3": {
             "": {},

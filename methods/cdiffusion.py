@@ -33,9 +33,9 @@ class Config:
     T: int = setting(2000, "official code")
     beta_first: float = setting(1e-4, "official code: of 1,000 steps, scaled to T")
     beta_last: float = setting(0.02, "official code: of 1,000 steps, scaled to T")
-    steps: int = setting(250, "official code: of a translation")
+    steps: int = setting(250, "official code: of a translation", trains=False)
     variance: Literal["large", "small"] = setting(
-        "large", "official code: of the fresh noise; the smaller of Ho's two suits few steps"
+        "large", "official code: of the fresh noise; the smaller of Ho's two suits few steps", trains=False
     )
     learning_rate: float = setting(1e-4, "official code")
     weight_decay: float = setting(0.0, "official code")

@@ -102,6 +102,11 @@ FAULTS = {
         "self.count += 1\n        return self.G(source)",
         ("    def players", '        import torch\n        self.register_buffer("count", torch.zeros(()))\n\n    def players'),
     ),
+    "a setting of translations that trains": (
+        "settings_of_translations",
+        'setting(1.0, "choose: an equation of the paper")',
+        'setting(1.0, "choose: an equation of the paper", trains=False)',
+    ),
     "a target smuggled through the object": (
         "no_target_reaches",
         OUT,

@@ -304,6 +304,44 @@ def test_a_diffusion_run_shows_its_confidence_its_upper_bound_and_other_numbers_
         assert np.abs(read_image(bound).transpose(2, 0, 1).astype(int) - expected).max() <= 1
 
 
+def test_runs_that_differ_in_their_translations_alone_share_trained_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = bench_of(tmp_path, budget=8)
+    assert first.run("cdiffset", 0) is not None
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(pipeline, "train", refuse)
+    other = replace(bench_of(tmp_path, budget=8), settings={"steps": "2"})
+    record = other.run("cdiffset", 0)
+    assert record is not None
+    assert (record.variant, record.budget.images) == ("steps=2", 8)
+    ours, theirs = (bench.folder_of("cdiffset", 0) for bench in (other, first))
+    assert (ours / "weights.safetensors").read_bytes() == (theirs / "weights.safetensors").read_bytes()
+    made, before = (find_images(folder / "translated") for folder in (ours, theirs))
+    assert all((read_image(made[name]) != read_image(before[name])).any() for name in made)
+    with pytest.raises(AssertionError, match="trained again"):
+        replace(bench_of(tmp_path, budget=8), settings={"learning_rate": "1e-3"}).trained("cdiffset", 0)
+
+
+def test_the_upper_bound_of_a_run_is_a_ceiling_beside_it(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, budget=8)
+    method, _ = bench.trained("cdiffset", 0)
+    bench.run("cdiffset", 0)
+    bench.run("bbdm", 0)  # between pixels: no autoencoder
+    records = {loaded.record.method: loaded.record for loaded in Store(tmp_path / "boards").read(bench.track.slug)}
+    assert set(records) == {"cdiffset", "cdiffset_upper_bound", "bbdm"}
+    assert records["cdiffset_upper_bound"].role == "ceiling"
+    made = find_images(bench.folder / "cdiffset_upper_bound/0/translated")
+    for sample_id, file in made.items():
+        target = torch.from_numpy(bench.material.images.target(sample_id))[None]
+        with torch.inference_mode():
+            expected = quantise(method.reconstruct(target, torch.zeros(1, dtype=torch.int64))[0].numpy())
+        assert np.abs(read_image(file).transpose(2, 0, 1).astype(int) - expected).max() <= 1
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

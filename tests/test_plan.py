@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from sarbench.bench import cli, plan
+from sarbench.bench.interface import Card, Method
+from sarbench.bench.train import Hardware
+from sarbench.bench.translate import BATCH_SIZE
 
 SMALL = ["--data-option", "size_px=64", "--data-option", "n_train=8", "--data-option", "n_test=2", "--budget", "8"]
 
@@ -48,6 +53,34 @@ def test_a_plan_names_the_pretrained_weights_that_a_method_lacks(run, tmp_path: 
     assert "s3oil: clip_vit_b32 missing (clip-vit-base-patch32.bin, sha256 a6308213" in missing
     assert str(tmp_path / "weights") in missing
     assert "weights: MISSING" not in run("--method", "s3oil", *SMALL, "--dry-run")
+
+
+class Slow(Method):
+    """A sampler of 500 evaluations, of 10 ms each."""
+
+    card = Card(title="slow", paper="", year=2026, supervision="none", channels="any", evaluations=500)
+    seen = 0
+
+    class Network(nn.Module):
+        def forward(self, x):
+            time.sleep(0.01)
+            return x
+
+    def translate(self, source, seeds):
+        for _ in range(500):
+            source = self.network(source)
+            Slow.seen += 1
+        return source
+
+
+def test_a_plan_watches_a_long_sampler_for_a_part_of_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "TIMED_SECONDS", 0.1)
+    method = Slow(None, 1, 1)
+    method.network = Slow.Network()
+    sizes = plan._Sizes((1, 1), (16, 16), (16, 16), 1, 1)
+    seconds = plan._seconds_per_image(method, sizes, Hardware()) * BATCH_SIZE
+    assert Slow.seen < 50
+    assert seconds == pytest.approx(5.0, rel=0.5)
 
 
 def test_a_plan_knows_what_is_done_already(run) -> None:

@@ -60,7 +60,7 @@ class Made(Dataset):
 
 def split(folder: Path, method: Method, dataset: Dataset | None = None, **changes: Any) -> Any:
     dataset = dataset or Made()
-    options: dict[str, Any] = {"seed": 0, "run_key": "a", "crop_px": None, "hardware": CPU, "quiet": True}
+    options: dict[str, Any] = {"seed": 0, "translation_key": "a", "crop_px": None, "hardware": CPU, "quiet": True}
     return translate_split(method, Images(dataset), dataset.ids("test"), folder, **{**options, **changes})
 
 
@@ -89,7 +89,7 @@ def test_a_killed_run_keeps_the_images_it_made_and_another_key_does_not(tmp_path
     (tmp_path / "test/05.png").unlink()
     assert split(tmp_path, Add(None, 3, 3)).images == 1
     assert (tmp_path / "test/00.png").stat().st_mtime_ns == kept
-    assert split(tmp_path, Add(None, 3, 3), run_key="b").images == 11
+    assert split(tmp_path, Add(None, 3, 3), translation_key="b").images == 11
 
 
 def test_noise_depends_on_the_image_and_the_seed_alone(tmp_path: Path) -> None:

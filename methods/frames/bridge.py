@@ -37,8 +37,8 @@ class BridgeConfig:
     patch: int = setting(1, "ours: side of the blocks of pixels that the U-Net takes as one")
     T: int = setting(1000, "BBDM, Sec. 4.1")
     s: float = setting(1.0, "BBDM, Sec. 3.2: scales the variance, and with it the diversity")
-    steps: int = setting(200, "BBDM, Sec. 4.1: of a translation")
-    eta: float = setting(1.0, "BBDM, official code: share of fresh noise in a step")
+    steps: int = setting(200, "BBDM, Sec. 4.1: of a translation", trains=False)
+    eta: float = setting(1.0, "BBDM, official code: share of fresh noise in a step", trains=False)
     learning_rate: float = setting(1e-4, "BBDM, official code")
     decay_from: float = setting(0.5, "ours: share of the budget after which the rate falls linearly to 0")
     ema_decay: float = setting(0.995, "BBDM, official code")
@@ -159,8 +159,14 @@ class BridgeFrame(Method):
         self, target: Float[Tensor, "B C_target H W"], seeds: Int64[Tensor, " B"]
     ) -> Float[Tensor, "B C_target H W"]:
         """Targets after the autoencoder alone; the bridge between pixels has none."""
-        y = self._encoded(target)
-        return y if self.config.space == "pixels" else vqgan.decoded(self.decoder, y)
+        if not self.has_upper_bound:
+            return super().reconstruct(target, seeds)
+        return vqgan.decoded(self.decoder, self._encoded(target))
+
+    @property
+    def has_upper_bound(self) -> bool:
+        """That of the autoencoder, in latent space."""
+        return self.config.space == "latent"
 
     def _encoded(self, image: Tensor) -> Tensor:
         return self.encoder(image) if self.config.space == "latent" else image
