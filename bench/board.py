@@ -7,13 +7,16 @@ judged on the numbers as they are shown.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from functools import cached_property
+from statistics import fmean
 
 from sarbench.bench import markdown
 from sarbench.bench.errors import ContractError
 from sarbench.bench.records import Record, Score
+from sarbench.bench.significance import Rows, Verdict, verdict_of
+from sarbench.bench.statistics import Interval
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,6 @@ class Entry:
         known = [value for value in values if value is not None]
         return (math.inf if math.inf in known else fmean(known)) if len(known) == len(values) else None
 
-    def std(self, metric: str) -> float | None:
-        """The standard deviation over seeds, with n - 1; None for fewer than two, or an infinite mean."""
-        known = [v for record in self.records if (v := _value(record.scores[metric])) is not None]
-        return stdev(known) if len(known) > 1 and math.inf not in known else None
-
 
 @dataclass(frozen=True)
 class Board:
@@ -51,6 +49,7 @@ class Board:
     ceilings: tuple[Entry, ...]  # a second look at the targets, and upper bounds of methods
     replaced: tuple[Record, ...]  # of the same protocol hash, but an older config or code of their method
     older: tuple[Record, ...]  # of other protocol hashes
+    rows: Rows  # of the records, by their hash; without a record's rows it is not tested
 
     @property
     def metrics(self) -> list[str]:
@@ -91,11 +90,51 @@ class Board:
         score = self.newest.scores[metric]
         return score.ranked and self.newest.dataset.n_test >= score.ranked_from
 
+    @cached_property
+    def verdicts(self) -> Mapping[str, Verdict]:
+        """What the tests say of each metric that ranks and has a value for each image."""
+        found = {
+            metric: verdict_of(
+                metric,
+                [entry.records for entry in self.ranked],
+                self.rows,
+                higher_is_better=self.newest.scores[metric].higher_is_better,
+            )
+            for metric in self.metrics
+        }
+        return {metric: verdict for metric, verdict in found.items() if verdict is not None}
+
+    def interval(self, entry: Entry, metric: str) -> Interval | None:
+        """Where the mean lies, over other scenes and trainings; None where that is not known."""
+        verdict = self.verdicts.get(metric)
+        found = None if verdict is None else verdict.intervals.get(entry.newest.label)
+        return None if found is None or math.isnan(found.low) else found
+
+    def in_top_group(self, entry: Entry, metric: str) -> bool:
+        """Is a method beaten by no method, as far as the tests can tell? Without tests: is its number the best?"""
+        if not self.ranks_by(metric) or self.shown(entry, metric) is None:
+            return False
+        verdict, label = self.verdicts.get(metric), entry.newest.label
+        if verdict is None or label not in verdict.labels:
+            return self.shown(entry, metric) == self.best(metric)
+        return not any(verdict.beats(other.newest.label, label) for other in self.methods)
+
+    def open_ranks(self, entry: Entry, metric: str) -> tuple[int, int] | None:
+        """The ranks among methods that the tests leave open; None where there are no tests."""
+        verdict = self.verdicts.get(metric)
+        if verdict is None or entry.newest.label not in verdict.labels or not self.ranks_by(metric):
+            return None
+        return verdict.ranks(entry.newest.label, [method.newest.label for method in self.methods])
+
     def below_a_floor(self, entry: Entry, metric: str) -> bool:
-        """Does a method fail to beat every floor that has a value?"""
-        value = self.shown(entry, metric) if self.ranks_by(metric) else None
-        floors = [floor for other in self.floors if (floor := self.shown(other, metric)) is not None]
-        return value is not None and not all(self.beats(metric, value, floor) for floor in floors)
+        """Does a method fail to beat every floor that has a value, by the tests where there are some?"""
+        value, verdict = self.shown(entry, metric) if self.ranks_by(metric) else None, self.verdicts.get(metric)
+        if value is None:
+            return False
+        floors = [(other, floor) for other in self.floors if (floor := self.shown(other, metric)) is not None]
+        if verdict is None or entry.newest.label not in verdict.labels:
+            return not all(self.beats(metric, value, floor) for _, floor in floors)
+        return not all(verdict.beats(entry.newest.label, other.newest.label) for other, _ in floors)
 
     def fooled_by(self, metric: str) -> list[str]:
         """The honeypots that this metric ranks above every method."""
@@ -115,7 +154,7 @@ def _value(score: Score) -> float | None:
     return math.inf if score.infinite and not score.undefined else score.value
 
 
-def board_of(slug: str, records: Iterable[Record]) -> Board:
+def board_of(slug: str, records: Iterable[Record], rows: Rows | None = None) -> Board:
     """The board of a track's records, in any order; ContractError where there is none, or two disagree on a metric."""
     known = sorted(records, key=_age)
     if not known:
@@ -144,7 +183,8 @@ def board_of(slug: str, records: Iterable[Record]) -> Board:
         return tuple(entry for entry in entries if entry.newest.role == role)
 
     older = tuple(record for record in known if record.protocol_hash != newest.protocol_hash)
-    return Board(slug, newest, of("method"), of("floor"), of("honeypot"), of("ceiling"), tuple(replaced), older)
+    methods, floors, honeypots, ceilings = (of(role) for role in ("method", "floor", "honeypot", "ceiling"))
+    return Board(slug, newest, methods, floors, honeypots, ceilings, tuple(replaced), older, rows or {})
 
 
 def _version(record: Record) -> tuple[str, str, str]:

@@ -14,6 +14,7 @@ from sarbench.bench.board_sections import audit, by_land_cover, misregistration,
 from sarbench.bench.board_tables import Notes, legend, score_table
 from sarbench.bench.published import Published, title_of
 from sarbench.bench.records import Loaded, Record
+from sarbench.bench.significance import Rows, rows_of
 
 GENERATED = f"{markdown.GENERATED} the records in results/. Don't edit. -->"
 
@@ -73,13 +74,20 @@ def _left_out(title: str, why: str, groups: Mapping[str, Sequence[Record]]) -> l
     return [f"## {title}", why, "\n".join(lines)]
 
 
-def render(slug: str, records: Sequence[Record], *, picture: bool = False, published: Sequence[Published] = ()) -> str:
+def render(
+    slug: str,
+    records: Sequence[Record],
+    rows: Rows | None = None,
+    *,
+    picture: bool = False,
+    published: Sequence[Published] = (),
+) -> str:
     """The page of one track, in markdown; the same text for the same records in any order.
 
-    `picture`: does `<slug>.jpg` lie beside the page? ContractError where there is no record, or two records of one
-    protocol hash disagree on what a metric means.
+    `rows`: those of the records, by their hash; without them nothing is tested. `picture`: does `<slug>.jpg` lie beside the
+    page? ContractError where there is no record, or two records of one protocol hash disagree on what a metric means.
     """
-    board, notes = board_of(slug, records), Notes()
+    board, notes = board_of(slug, records, rows), Notes()
     parts = [GENERATED, f"# {slug}", _compared(board)]
     none = "None has been run yet."
     parts += ["## Methods", score_table(board, board.methods, notes) if board.methods else none]
@@ -120,7 +128,7 @@ def compact(loaded: Sequence[Loaded]) -> str:
     A metric that no run measured has no column here; the board's page says why.
     """
     slug = loaded[0].record.slug if loaded else "this track"
-    board, notes = board_of(slug, [item.record for item in loaded]), Notes()
+    board, notes = board_of(slug, [item.record for item in loaded], rows_of(loaded)), Notes()
     if not board.ranked:
         return f"{_compared(board)} No method has been run yet.\n"
     measured = [m for m in board.metrics if any(entry.mean(m) is not None for entry in board.ranked)]
@@ -130,13 +138,13 @@ def compact(loaded: Sequence[Loaded]) -> str:
     return "\n\n".join([_compared(board), table, "\n".join(f"- {line}" for line in lines)]) + "\n"
 
 
-def index(records_by_slug: Mapping[str, Sequence[Record]], beside: Mapping[str, str]) -> str:
+def index(loaded_by_slug: Mapping[str, Sequence[Loaded]], beside: Mapping[str, str]) -> str:
     """The page that lists all boards, and the pages `beside` them: the name of each, and what it says."""
     rows = []
-    for slug, records in records_by_slug.items():
-        board = board_of(slug, records)
+    for slug, loaded in loaded_by_slug.items():
+        board = board_of(slug, [item.record for item in loaded], rows_of(loaded))
         data, metric = board.newest.dataset, board.newest.terms.main_metric
-        leads = [e for e in board.methods if board.best(metric) is not None and board.shown(e, metric) == board.best(metric)]
+        leads = [entry for entry in board.methods if board.in_top_group(entry, metric)]
         rows.append(
             {
                 "board": f"[{slug}]({slug}.md)",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sarbench.bench import markdown
 from sarbench.bench.board import Board, Entry, name_of, number
 from sarbench.bench.records import Record, Score
+from sarbench.bench.statistics import ALPHA, LEVEL, POWER
 
 
 @dataclass
@@ -49,12 +51,12 @@ def _cell(board: Board, entry: Entry, metric: str, notes: Notes) -> str:
         said = {_note_of(metric, record.seed, record.scores[metric]) for record in entry.records}
     marks = [notes.mark(text) for text in sorted(text for text in said if text)]
     decimals = board.newest.scores[metric].decimals
-    mean, std = entry.mean(metric), entry.std(metric)
+    mean, interval = entry.mean(metric), board.interval(entry, metric)
     text = "–" if mean is None else number(mean, decimals)
-    if std is not None:
-        text += f" ± {number(std, decimals)}"
+    if interval is not None:
+        text += f" ± {number((interval.high - interval.low) / 2, decimals)}"
     if entry.newest.role == "method":
-        if mean is not None and board.ranks_by(metric) and board.shown(entry, metric) == board.best(metric):
+        if board.in_top_group(entry, metric):
             text = f"**{text}**"
         if board.below_a_floor(entry, metric):
             text += "†"
@@ -75,9 +77,16 @@ def score_table(board: Board, entries: Sequence[Entry], notes: Notes, metrics: S
     for entry in entries:
         row = {"method": name_of(entry.newest), "trained on": _trained_on(entry.newest)}
         row["seeds"] = str(len(entry.records))
+        if any(board.open_ranks(other, board.newest.terms.main_metric) for other in entries if other in board.methods):
+            row["rank"] = _ranks(board, entry)
         row.update({heads[metric]: _cell(board, entry, metric, notes) for metric in metrics})
         rows.append(row)
     return markdown.table(rows, left=2)
+
+
+def _ranks(board: Board, entry: Entry) -> str:
+    ranks = board.open_ranks(entry, board.newest.terms.main_metric) if entry in board.methods else None
+    return "–" if ranks is None else str(ranks[0]) if ranks[0] == ranks[1] else f"{ranks[0]}–{ranks[1]}"
 
 
 def _trained_on(record: Record) -> str:
@@ -87,13 +96,43 @@ def _trained_on(record: Record) -> str:
     return words[record.card.supervision]
 
 
+def _how_tested(board: Board, tested: Sequence[str]) -> list[str]:
+    """What ±, bold and ranks rest on."""
+    known = all(board.verdicts[metric].scenes_known for metric in tested)
+    several = any(len(entry.records) > 1 for entry in board.ranked)
+    over = ("scenes" if known else "images, each taken for a scene of its own") + (" and trainings" if several else "")
+    lines = [f"± is half of the {100 * LEVEL:.0f} % interval over {over}, by bootstrap."]
+    if not all(len(entry.records) > 1 for entry in board.methods):
+        lines.append("With one seed, what is said of a method is said of one trained network; another training may differ.")
+    smallest = [
+        f"{number(found, board.newest.scores[metric].decimals)} {markdown.text(board.newest.scores[metric].unit)}".rstrip()
+        + f" in `{metric}`"
+        for metric in tested
+        if not math.isnan(found := board.verdicts[metric].comparison.smallest)
+    ]
+    if smallest:
+        lines.append(
+            f"Two methods are told apart by a paired test over scenes, with Holm's correction at {100 * ALPHA:.0f} %. "
+            f"Differences that this board sees with a probability of {100 * POWER:.0f} %: {', '.join(smallest)}."
+        )
+    if any(board.open_ranks(entry, board.newest.terms.main_metric) for entry in board.methods):
+        lines.append(f"rank: the places in `{board.newest.terms.main_metric}` that these tests leave open.")
+    return lines
+
+
 def legend(board: Board, notes: Notes, metrics: Sequence[str]) -> list[str]:
     """What the marks of the score tables by these metrics mean; only those that occur."""
-    lines = ["Arrows point to the better side; **bold** is the best method of a column, ties included."]
-    if any(len(entry.records) > 1 for entry in board.ranked + board.made):
-        lines.append("± is the standard deviation over seeds.")
+    tested = [metric for metric in metrics if metric in board.verdicts]
+    best = "beaten by no other method, as far as tests can tell" if tested else "the best method of a column, ties included"
+    lines = [f"Arrows point to the better side; **bold** is {best}."]
+    if tested:
+        lines += _how_tested(board, tested)
     if any(board.below_a_floor(entry, metric) for entry in board.methods for metric in metrics):
-        lines.append("† does not beat every floor in this metric; a tie does not beat.")
+        tie = "a difference that may be chance" if tested else "a tie"
+        lines.append(f"† does not beat every floor in this metric; {tie} does not beat.")
+    untested = [metric for metric in metrics if tested and metric not in board.verdicts and board.ranks_by(metric)]
+    if any(board.best(metric) is not None for metric in untested):
+        lines.append(f"Not tested, so that bold is the best number alone: {', '.join(f'`{metric}`' for metric in untested)}.")
     fooled = [
         f"`{metric}` ranks {', '.join(f'`{name}`' for name in names)} above every method"
         for metric in metrics

@@ -16,6 +16,7 @@ from sarbench.bench.certification import page as certificates
 from sarbench.bench.errors import ContractError
 from sarbench.bench.published import read as read_published
 from sarbench.bench.records import Loaded, Store
+from sarbench.bench.significance import rows_of
 from sarbench.bench.storage import write_bytes, write_text
 
 MARKED_BOARD = re.compile(r"^<!-- board:(?P<slug>\S+) -->\n(?P<body>.*?)^<!-- /board -->$", re.MULTILINE | re.DOTALL)
@@ -82,12 +83,13 @@ def _wanted(root: Path) -> _Wanted:
     rows = {slug: _picture_rows(store, slug, items) for slug, items in loaded.items()}
     pictures = {root / f"{slug}.jpg": found for slug, found in rows.items() if found}
     beside = _pages_beside(root)
-    pages = {root / "README.md": index(records, {name: ABOUT[name] for name in beside})}
+    pages = {root / "README.md": index(loaded, {name: ABOUT[name] for name in beside})}
     pages |= {root / name: text for name, text in beside.items()}
     published = root / "published"
     printed = read_published(published) if published.is_dir() else []
     for slug, found in records.items():
-        pages[root / f"{slug}.md"] = render(slug, found, picture=bool(rows[slug]), published=printed)
+        shown = bool(rows[slug])
+        pages[root / f"{slug}.md"] = render(slug, found, rows_of(loaded[slug]), picture=shown, published=printed)
     readme = root.resolve().parent / "README.md"
     text = readme.read_bytes().decode() if readme.is_file() else ""
     if ANY_MARK.search(text):

@@ -14,7 +14,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -324,6 +324,7 @@ class Loaded:
 
     record: Record
     path: Path
+    rows: pd.DataFrame = field(compare=False)  # sorted by id; the record holds their hash
 
 
 class Store:
@@ -372,7 +373,8 @@ class Store:
         loaded, bad = [], []
         for path in sorted((self.results / slug).glob("*/*.json")):
             try:
-                loaded.append(Loaded(_load(path), path))
+                record, rows = _load(path)
+                loaded.append(Loaded(record, path, rows))
             except ContractError as error:
                 bad.append(f"  {path}: {error}")
         if bad:
@@ -380,8 +382,8 @@ class Store:
         return sorted(loaded, key=lambda item: (item.record.method, item.record.variant, item.record.seed))
 
 
-def _load(path: Path) -> Record:
-    """The record of one file, checked against its place and its rows; ContractError says only the reason."""
+def _load(path: Path) -> tuple[Record, pd.DataFrame]:
+    """The record of one file and its rows, checked against its place and each other; ContractError says only the reason."""
     try:
         if path.stat().st_size > MAX_RECORD_BYTES:
             raise ContractError(f"larger than {MAX_RECORD_BYTES} bytes")
@@ -402,7 +404,7 @@ def _load(path: Path) -> Record:
         raise ContractError(f"{path.with_suffix('.csv').name} beside it is missing") from error
     except (OSError, ValueError, OverflowError) as error:
         raise ContractError(f"can't be read with its rows ({error})") from error
-    return record
+    return record, rows
 
 
 def _with_rows(record: Record) -> list[str]:
