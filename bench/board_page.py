@@ -176,7 +176,8 @@ def _ablations(board: Board, published: Sequence[Published]) -> list[str]:
                 cells = {"row": markdown.text(row or "the full method")}
                 for metric in board.metrics:
                     mean, decimals = entry.mean(metric), board.newest.scores[metric].decimals
-                    cells[markdown.text(metric)] = "–" if mean is None else number(mean, decimals)
+                    same = row and "" in entries and _as_good(board, entry, entries[""], metric)
+                    cells[markdown.text(metric)] = "–" if mean is None else number(mean, decimals) + " =" * bool(same)
                     there = [number.printed for number in printed if (number.variant, number.metric) == (row, metric)]
                     if any(number.metric == metric for number in printed):
                         cells[f"{markdown.text(metric)}, published"] = there[0] if there else "–"
@@ -184,8 +185,18 @@ def _ablations(board: Board, published: Sequence[Published]) -> list[str]:
             why = (
                 "The published numbers are of other data, budgets and metric codes: compare the order of rows, not the numbers."
             )
+            if any(cell.endswith(" =") for cells in rows for cell in cells.values()):
+                why += " =: the tests can't tell this row from the full method."
             parts += [f"## Ablation: {markdown.text(title_of(table))} of `{method}`", why, markdown.table(rows, left=1)]
     return parts
+
+
+def _as_good(board: Board, entry: Entry, full: Entry, metric: str) -> bool:
+    """Were two entries tested in a metric, and can the tests not tell them apart?"""
+    verdict, labels = board.verdicts.get(metric), (entry.newest.label, full.newest.label)
+    if verdict is None or not set(labels) <= set(verdict.labels):
+        return False
+    return not verdict.beats(*labels) and not verdict.beats(*labels[::-1])
 
 
 def _costs(entries: Sequence[Entry]) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sarbench.bench import registry
 from sarbench.bench.board import board_of
 from sarbench.bench.board_page import render
 from sarbench.bench.storage import value_digest
@@ -79,6 +80,20 @@ def test_a_page_says_what_its_marks_rest_on(board):
 def test_images_of_unknown_scenes_are_said_to_be_taken_for_scenes(board):
     records, rows = board(("a", "method", 0, 0.5), ("b", "method", 0, 0.4), scene=lambda i: "")
     assert "over images, each taken for a scene of its own" in render(SLUG, records, rows)
+
+
+def test_a_row_of_an_ablation_that_may_be_as_good_as_the_full_method_is_marked(board, monkeypatch):
+    rows_of = {"2": {"": {}, "CAM": {"msm": "off"}, "MSM": {"cam": "false"}}}
+    monkeypatch.setattr(registry, "ablations_of", lambda name: rows_of if name == "s3oil" else {})
+    records, rows = board(("s3oil", "method", 0, 0.500), ("s3oil", "method", 0, 0.499), ("s3oil", "method", 0, 0.300))
+    for at, variant in ((1, "msm=off"), (2, "cam=false")):
+        records[at] = records[at].model_copy(update={"variant": variant})
+    section = render(SLUG, records, rows).partition("## Ablation")[2]
+    cells = {line.split("|")[1].strip(): line.split("|")[3].strip() for line in section.splitlines() if line.startswith("| ")}
+    assert cells["CAM"].endswith(" =")
+    assert not cells["MSM"].endswith(" =")
+    assert not cells["the full method"].endswith(" =")
+    assert "=: the tests can't tell this row from the full method." in section
 
 
 def test_a_page_is_the_same_for_rows_and_records_in_any_order(board):
