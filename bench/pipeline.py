@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from sarbench.bench import assets, board_page, ceiling, leaderboard, ranks, registry, strip
+from sarbench.bench import assets, board_page, ceiling, judging, leaderboard, ranks, registry, strip
 from sarbench.bench.cost import device_name, peak_memory_bytes, translation_cost
 from sarbench.bench.errors import ContractError
 from sarbench.bench.honeypots import HONEYPOTS
 from sarbench.bench.images import find_images, lossless_suffix, quantise, read_image, write_image
 from sarbench.bench.interface import Method, key
+from sarbench.bench.judged import Verdicts
 from sarbench.bench.loader import Steps, all_pairs, refuse_smaller
 from sarbench.bench.material import Material, centre_crop, load
 from sarbench.bench.options import Request, refuse_uneven_batch
@@ -313,6 +314,7 @@ class Bench:
         method, cost = self.trained(name, seed)
         with registry.blaming(name):
             seconds = self._translated(method, folder / "translated", seed, cost["run_key"])
+            verdicts = judging.ask(self, method, folder, seed, cost["run_key"])
         if ranks.rank() != 0:
             return None
         source = torch.from_numpy(centre_crop(self.material.images.source(self.material.test[0]), self.track.size.test_crop_px))
@@ -334,6 +336,7 @@ class Bench:
             config=asdict(method.config),
             code=code_hash(name),
             cost={**cost, "parameters": parameters, "flops_per_image": flops, "seconds_per_image": seconds},
+            verdicts=verdicts,
         )
 
     def _translated(self, method: Method, folder: Path, seed: int, run_key: str) -> float | None:
@@ -427,6 +430,7 @@ class Bench:
         config: dict[str, Any],
         code: str,
         cost: Mapping[str, Any],
+        verdicts: Verdicts = Verdicts({}),
     ) -> Record:
         """Score a run's images and keep its record, its rows and its strip."""
         scores, material = self.scores(folder), self.material
@@ -459,6 +463,7 @@ class Bench:
             scores=self._summaries(scores),
             by_class=_by_class(scores),
             shifts=scores.shift_counts() or None,
+            judged=dict(verdicts.judged) or None,
             cost=Cost(
                 parameters=cost["parameters"],
                 train_seconds=cost["seconds"],
@@ -477,7 +482,7 @@ class Bench:
         rows = scores.to_frame()
         rows.insert(1, "scene", [material.dataset.scene(sample_id) for sample_id in rows["id"]])
         store = Store(self.leaderboards)
-        store.write(record, rows, strip.tiles(self._shown(folder / "translated")))
+        store.write(record, rows, strip.tiles(self._shown(folder / "translated")), verdicts.to_csv())
         store.write_reference_tiles(
             self.track.slug,
             strip.tiles(self._shown(self.folder / "reference" / "source")),
@@ -620,6 +625,7 @@ def describe(bench: Bench) -> str:
 def unmeasured(track: Track) -> list[str]:
     """What a run on this track leaves unmeasured, and how to get it."""
     lines = [reason for name in track.metrics if (reason := why_unmeasured(registry.load_metric(name)))]
+    lines += judging.missing_weights(track)
     lacking = not_yet(track.protocol)
     return lines + [f"not measured, since this version has none of them: {', '.join(lacking)}"] * bool(lacking)
 

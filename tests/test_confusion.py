@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sarbench.bench.errors import ContractError
-from sarbench.bench.judges.confusion import (
+from sarbench.bench.judges._confusion import (
     CHANGE_CLASSES,
     Number,
     change_numbers,

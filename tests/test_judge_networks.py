@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from sarbench.bench.errors import ContractError
+from sarbench.bench.judges.networks.caffe_weights import read_caffemodel
 from sarbench.bench.judges.networks.efficientnet import NOT_RUN, EfficientNet, SameConv, scaled_width
 from sarbench.bench.judges.networks.fcn8s import FCN8s, bilinear
 from sarbench.bench.judges.networks.siamese_unet import SiameseUNet
@@ -198,3 +201,87 @@ def test_upscaling_begins_as_bilinear_interpolation() -> None:
 def test_a_fresh_fcn8s_says_nothing() -> None:
     network = FCN8s(3, 5, width=4, head=8, padding="same", norm=True).eval()
     assert torch.equal(network(image(1, 3, 32, 32)), torch.zeros(1, 5, 32, 32))
+
+
+# --- Weights of Caffe ---
+
+
+def varint(number: int) -> bytes:
+    out = bytearray()
+    while True:
+        out.append(number & 0x7F | (0x80 if number > 0x7F else 0))
+        number >>= 7
+        if not number:
+            return bytes(out)
+
+
+def field(number: int, value: bytes) -> bytes:
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def caffemodel(layers: dict[str, list[torch.Tensor]]) -> bytes:
+    """A network as Caffe writes it: a name, then each layer with its arrays."""
+
+    def blob(value: torch.Tensor) -> bytes:
+        shape = field(1, b"".join(varint(side) for side in value.shape))
+        return field(5, value.contiguous().numpy().astype("<f4").tobytes()) + field(7, shape)
+
+    parts = [field(1, b"FCN")]
+    for name, blobs in layers.items():
+        parts.append(
+            field(100, field(1, name.encode()) + field(2, b"Convolution") + b"".join(field(7, blob(b)) for b in blobs))
+        )
+    return b"".join(parts)
+
+
+def named_as_in_caffe(network: FCN8s) -> dict[str, list[torch.Tensor]]:
+    names = [f"conv{b + 1}_{i + 1}" for b, n in enumerate((2, 2, 3, 3, 3)) for i in range(n)]
+    convolutions = [m for m in network.blocks.modules() if isinstance(m, nn.Conv2d)]
+    found = {name: [m.weight.data, m.bias.data] for name, m in zip(names, convolutions, strict=True)}  # type: ignore[union-attr]
+    for name, module in network.named_children():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            found[name] = [p.data for p in module.parameters()]
+    return found
+
+
+def test_weights_that_caffe_wrote_make_the_same_network(tmp_path: Path) -> None:
+    theirs = FCN8s(3, 4, width=2, head=6).eval()
+    for value in theirs.parameters():
+        nn.init.normal_(value, 0.0, 0.2)
+    file = tmp_path / "net.caffemodel"
+    file.write_bytes(caffemodel({**named_as_in_caffe(theirs), "relu1_1": []}))
+    ours = FCN8s(3, 4, width=2, head=6).eval()
+    ours.load_caffe(read_caffemodel(file))
+    x = image(1, 3, 40, 56)
+    with torch.inference_mode():
+        assert torch.equal(ours(x), theirs(x))
+
+
+def test_caffe_weights_of_other_classes_or_without_a_layer_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "net.caffemodel"
+    layers = named_as_in_caffe(FCN8s(3, 4, width=2, head=6))
+    file.write_bytes(caffemodel({name: blobs for name, blobs in layers.items() if name != "score_fr"}))
+    with pytest.raises(ContractError, match="its layer score_fr"):
+        FCN8s(3, 4, width=2, head=6).load_caffe(read_caffemodel(file))
+    file.write_bytes(caffemodel(layers))
+    with pytest.raises(ContractError, match="its layer score_fr"):
+        FCN8s(3, 5, width=2, head=6).load_caffe(read_caffemodel(file))
+
+
+MISSHAPEN = field(100, field(7, field(5, b"\0" * 8) + field(7, field(1, b"\x09"))))  # 2 numbers in a shape of 9
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff" * 40, b"PK\x03\x04" * 9, MISSHAPEN])
+def test_what_is_no_caffemodel_is_refused_by_name(tmp_path: Path, data: bytes) -> None:
+    file = tmp_path / "net.caffemodel"
+    file.write_bytes(data)
+    with pytest.raises(ContractError, match=r"net\.caffemodel"):
+        read_caffemodel(file)
+
+
+def test_a_caffemodel_that_is_cut_is_refused(tmp_path: Path) -> None:
+    whole = caffemodel({"conv1_1": [torch.ones(2, 3, 3, 3), torch.ones(2)]})
+    file = tmp_path / "net.caffemodel"
+    file.write_bytes(whole[:-5])
+    with pytest.raises(ContractError, match=r"is no \.caffemodel"):
+        read_caffemodel(file)

@@ -5,9 +5,10 @@ Layers and crops are those of the authors' Caffe network, with which pix2pix sco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ WIDTHS = (1, 2, 4, 8, 8)  # of each block, in units of the first
 BORDER_PX = 100  # around the image in the Caffe network, so that the 7x7 of fc6 fits into small images
 CROPS = {"pool4": 5, "pool3": 9, "score": 31}  # px by which the border's maps reach over, each at its own size
 DROPOUT = 0.5
+CITYSCAPES_MEAN = (72.78044, 83.21195, 73.45286)  # of 255: what pix2pix's scoring code subtracts
 
 Padding = Literal["border", "same"]
 
@@ -107,6 +109,27 @@ class FCN8s(nn.Module):
                 raise ContractError(f"these are not the weights of a VGG-16 of this width: {name} does not fit")
             for kind, value in found.items():
                 getattr(layer, kind).data.copy_(value.reshape(getattr(layer, kind).shape))  # type: ignore[union-attr]
+
+    def load_caffe(self, layers: Mapping[str, Sequence[Float[np.ndarray, "..."]]]) -> None:
+        """Take up the authors' own layers, by their names, such as pix2pix's of Cityscapes (asset fcn-8s-cityscapes).
+
+        That network wants BGR bands of 0 to 255 minus `CITYSCAPES_MEAN`, and images of 1024x2048 px. ContractError where a
+        layer is missing or does not fit.
+        """
+        convolutions = [m for m in self.blocks.modules() if isinstance(m, nn.Conv2d)]
+        names = [f"conv{b + 1}_{i + 1}" for b, n in enumerate(CONVOLUTIONS) for i in range(n)]
+        own = dict(zip(names, convolutions, strict=True))
+        own |= {name: module for name, module in self.named_children() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)}
+        for name, module in own.items():
+            blobs = layers.get(name, ())
+            targets = [p for p in (module.weight, module.bias) if p is not None]
+            if len(blobs) != len(targets) or any(blob.size != p.numel() for blob, p in zip(blobs, targets, strict=True)):
+                raise ContractError(
+                    f"these are not the weights of this FCN-8s: its layer {name} is {[tuple(p.shape) for p in targets]}, "
+                    f"the file has {[blob.shape for blob in blobs]}; of {len(layers)} layers: {', '.join(list(layers)[:40])}"
+                )
+            for blob, p in zip(blobs, targets, strict=True):
+                p.data.copy_(torch.from_numpy(blob).reshape(p.shape))
 
 
 def bilinear(channels: int, kernel: int) -> Float[Tensor, "C C k k"]:
