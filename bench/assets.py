@@ -87,12 +87,12 @@ ASSETS: dict[str, Asset] = {
         ),
     ),
     "vgg16": Asset(
-        about="VGG-16 trained on ImageNet, of torchvision: the features behind LPIPS-VGG",
+        about="VGG-16 trained on ImageNet, of torchvision: the features behind LPIPS-VGG, where FCN-8s starts from",
         url=f"{TORCHVISION}/vgg16-397923af.pth",
         file=File("vgg16-397923af.pth", "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"),
         size_bytes=553_433_881,
         licence="BSD-3-Clause",
-        used_by=("lpips_vgg",),
+        used_by=("lpips_vgg", "segmentation"),
     ),
     "vgg19": Asset(
         about="VGG-19 trained on ImageNet, of torchvision: the encoder of AdaIN, the features of VSAIT",
@@ -148,6 +148,14 @@ ASSETS: dict[str, Asset] = {
         licence="BSD-3-Clause",
         used_by=("s3oil",),
     ),
+    "efficientnet_b1": Asset(
+        about="EfficientNet-b1 trained on ImageNet, of efficientnet-pytorch: where the change detector starts from",
+        url="https://github.com/lukemelas/EfficientNet-PyTorch/releases/download/1.0/efficientnet-b1-f1951068.pth",
+        file=File("efficientnet-b1-f1951068.pth", "f1951068"),
+        size_bytes=31_520_000,
+        licence="Apache-2.0",
+        used_by=("change_detection",),
+    ),
     "clip_vit_b32": Asset(
         about="CLIP ViT-B/32 of OpenAI, under the names of transformers: what S3OIL compares contents by",
         url=f"https://huggingface.co/openai/clip-vit-base-patch32/resolve/{CLIP_REVISION}/pytorch_model.bin",
@@ -165,7 +173,7 @@ class Model:
 
     about: str
     url: str  # where a person gets it
-    parts: tuple[str, ...]  # sub-folders that it must have
+    parts: tuple[str, ...]  # files or sub-folders that it must have
     licence: str
     used_by: tuple[str, ...]
 
@@ -184,6 +192,13 @@ MODELS: dict[str, Model] = {
         parts=("vqvae",),
         licence="MIT",
         used_by=("bbdm", "cbbdm"),
+    ),
+    "fcn-8s-cityscapes": Model(
+        about="FCN-8s on VGG-16 trained on Cityscapes, of pix2pix: the network behind published FCN scores, as Caffe stores it",
+        url="http://people.eecs.berkeley.edu/~tinghuiz/projects/pix2pix/fcn-8s-cityscapes/fcn-8s-cityscapes.caffemodel",
+        parts=("fcn-8s-cityscapes.caffemodel",),
+        licence="not stated",
+        used_by=("bench.judges.networks.fcn8s",),
     ),
 }
 
@@ -221,15 +236,16 @@ def find(name: str) -> Path:
 
 def _find_model(name: str) -> Path:
     for folder in folders():
-        if all((folder / name / part).is_dir() for part in MODELS[name].parts):
+        if all((folder / name / part).exists() for part in MODELS[name].parts):
             return folder / name
     raise AssetMissing(f"{name} missing: {_how_to_get(name)}")
 
 
 def _how_to_get(name: str) -> str:
     model = MODELS[name]
+    kind = "file" if Path(model.parts[0]).suffix else "folders"
     return (
-        f"copy {model.url} with its folders {', '.join(model.parts)} into a folder named {name}, "
+        f"copy {model.url} with its {kind} {', '.join(model.parts)} into a folder named {name}, "
         f"and name the folder that holds that one in {VARIABLE}"
     )
 

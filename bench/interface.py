@@ -139,12 +139,12 @@ class Batch:
 class Schedule:
     """The factor on a learning rate as a function of progress in [0, 1]."""
 
-    kind: Literal["constant", "linear", "cosine", "steps", "inverse"] = "constant"
+    kind: Literal["constant", "linear", "cosine", "steps", "inverse", "poly"] = "constant"
     hold: float = 0.5  # linear: share of the budget before the decay to 0 begins
     warmup: float = 0.0  # share of the budget in which the factor rises linearly from 0 to 1
     every: float = 0.5  # steps: share of the budget between two drops
     drop: float = 0.5  # steps: what each drop multiplies the factor by
-    rate: float = 1.0  # inverse: the factor is 1 / (1 + rate * progress)
+    rate: float = 1.0  # inverse: the factor is 1 / (1 + rate * progress); poly: it is (1 - progress)^rate
 
     def __call__(self, progress: float) -> float:
         """The factor at a progress in [0, 1]."""
@@ -158,6 +158,8 @@ class Schedule:
             return self.drop ** int(progress / self.every + 1e-9)  # 0.3 / 0.1 is a little less than 3
         if self.kind == "inverse":
             return 1.0 / (1.0 + self.rate * progress)
+        if self.kind == "poly":
+            return (1.0 - progress) ** self.rate
         return 0.5 * (1.0 + math.cos(math.pi * (progress - self.warmup) / (1.0 - self.warmup)))
 
 

@@ -8,7 +8,7 @@ from sarbench.bench import registry
 from sarbench.bench.protocols import PROTOCOLS, Protocol
 from sarbench.bench.tracks import find_data, how_to_get, not_yet
 
-KINDS = ("methods", "datasets", "metrics", "protocols")
+KINDS = ("methods", "datasets", "metrics", "judges", "protocols")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from sarbench.bench import assets, board_page, ceiling, leaderboard, ranks, registry, strip
+from sarbench.bench import assets, board_page, ceiling, judging, leaderboard, ranks, registry, strip
 from sarbench.bench.cost import device_name, peak_memory_bytes, translation_cost
 from sarbench.bench.errors import ContractError
 from sarbench.bench.honeypots import HONEYPOTS
 from sarbench.bench.images import find_images, lossless_suffix, quantise, read_image, scale, write_image
 from sarbench.bench.interface import Method, key
+from sarbench.bench.judged import Verdicts
 from sarbench.bench.loader import Steps, all_pairs, refuse_smaller
 from sarbench.bench.material import Material, centre_crop, load
 from sarbench.bench.options import Request, refuse_uneven_batch
@@ -327,7 +328,9 @@ class Bench:
         folder = self.folder_of(name, seed)
         method, cost = self.trained(name, seed)
         with registry.blaming(name):
-            seconds = self._translated(method, folder / "translated", seed, self.translation_key(name, seed))
+            translation_key = self.translation_key(name, seed)
+            seconds = self._translated(method, folder / "translated", seed, translation_key)
+            verdicts = judging.ask(self, method, folder, seed, translation_key)
         if ranks.rank() != 0:
             return None
         if method.has_upper_bound and self.material.paired and not variant_of(name, self.settings):
@@ -351,6 +354,7 @@ class Bench:
             config=asdict(method.config),
             code=code_hash(name),
             cost={**cost, "parameters": parameters, "flops_per_image": flops, "seconds_per_image": seconds},
+            verdicts=verdicts,
         )
 
     def _translated(self, method: Method, folder: Path, seed: int, translation_key: str) -> float | None:
@@ -461,6 +465,7 @@ class Bench:
         config: dict[str, Any],
         code: str,
         cost: Mapping[str, Any],
+        verdicts: Verdicts = Verdicts({}),
     ) -> Record:
         """Score a run's images and keep its record, its rows and its strip."""
         scores, material = self.scores(folder), self.material
@@ -493,6 +498,7 @@ class Bench:
             scores=self._summaries(scores),
             by_class=_by_class(scores),
             shifts=scores.shift_counts() or None,
+            judged=dict(verdicts.judged) or None,
             cost=Cost(
                 parameters=cost["parameters"],
                 train_seconds=cost["seconds"],
@@ -511,7 +517,7 @@ class Bench:
         rows = scores.to_frame()
         rows.insert(1, "scene", [material.dataset.scene(sample_id) for sample_id in rows["id"]])
         store = Store(self.leaderboards)
-        store.write(record, rows, strip.tiles(self._shown(folder / "translated")))
+        store.write(record, rows, strip.tiles(self._shown(folder / "translated")), verdicts.to_csv())
         store.write_reference_tiles(
             self.track.slug,
             strip.tiles(self._shown(self.folder / "reference" / "source")),
@@ -661,6 +667,7 @@ def describe(bench: Bench) -> str:
 def unmeasured(track: Track) -> list[str]:
     """What a run on this track leaves unmeasured, and how to get it."""
     lines = [reason for name in track.metrics if (reason := why_unmeasured(registry.load_metric(name)))]
+    lines += judging.missing_weights(track)
     lacking = not_yet(track.protocol)
     return lines + [f"not measured, since this version has none of them: {', '.join(lacking)}"] * bool(lacking)
 

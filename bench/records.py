@@ -33,6 +33,8 @@ from pydantic import (
 )
 
 from sarbench.bench.errors import ContractError
+from sarbench.bench.judged import MAX_BYTES as MAX_MATRICES_BYTES
+from sarbench.bench.judged import Judgements, read_matrices, refuse_other_numbers
 from sarbench.bench.scores import count_shifts
 from sarbench.bench.storage import json_bytes, value_digest, write_bytes, write_together
 from sarbench.bench.summary import Summary, summarise
@@ -40,6 +42,7 @@ from sarbench.bench.tracks import MAX_OPTION, MAX_SLUG
 
 TOLERANCE = 1e-9  # between a recorded score and the one recomputed from the rows
 SHIFT_COLUMNS = ("shift_y", "shift_x")  # px down and px to the right
+JUDGED_SUFFIX = ".judged.csv"
 MAX_RECORD_BYTES = 1 << 20
 MAX_JSON_CHARACTERS = 50_000  # of the terms, and of the config
 REMEDY = "make each of these runs again, or delete its .json, .csv and .jpg"
@@ -259,12 +262,14 @@ class Record(_Model):
     scores: dict[Name, Score]
     by_class: Annotated[dict[Line, RecordedClass], Field(max_length=255)] | None = None  # None: the data has no labels
     shifts: dict[Shift, AtLeastOne] | None = None  # "dy,dx" -> test images that fit best there; None: not searched
+    judged: Judgements | None = None  # by judge; None: the protocol has none, or the images were made from the targets
     cost: Cost
     code_hash: Hash  # of the method's sources
     versions: Annotated[dict[Line, Line], Field(max_length=64)]
     git: Git
     created: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]  # UTC
     rows_hash: Hash | None = None  # sha256 of the CSV beside it; set by `Store.write`
+    judged_hash: Hash | None = None  # sha256 of <seed>.judged.csv beside it; None: no judge has said anything
 
     @property
     def label(self) -> str:
@@ -298,6 +303,9 @@ class Record(_Model):
             raise ValueError(f"the main metric {self.terms.main_metric!r} is not one to rank by")
         if self.shifts is not None and sum(self.shifts.values()) != self.dataset.n_test:
             raise ValueError(f"the shifts are of {sum(self.shifts.values())} of {self.dataset.n_test} images; all or none")
+        asked = (self.terms.model_extra or {}).get("judges", [])
+        if unasked := sorted(set(self.judged or {}) - set(asked if isinstance(asked, list) else [])):
+            raise ValueError(f"the protocol has no judge {unasked[0]!r}")
         if self.role == "ceiling" and not isinstance(self.config.get("signature"), str):
             raise ValueError("a ceiling needs its signature, in the config: another ceiling gives other shares")
         if (self.preset, self.dataset.name, self.dataset.options) != (
@@ -334,22 +342,29 @@ class Store:
         self.root = root
         self.results = root / "results"
 
-    def write(self, record: Record, rows: pd.DataFrame, strip: bytes | None = None) -> Path:
+    def write(self, record: Record, rows: pd.DataFrame, strip: bytes | None = None, judged: bytes | None = None) -> Path:
         """Keep a run; returns the path of its record.
 
         `rows` has the columns id, scene (None: not known), one a measured metric, and shift_y and shift_x where the record
-        has shifts; and one row a test image. `strip` is a JPEG of `strip.tiles`. The record is written last: it never stands
-        without its rows. ContractError where record and rows disagree.
+        has shifts; and one row a test image. `strip` is a JPEG of `strip.tiles`; `judged` the matrices behind what judges
+        said (`judged.Verdicts.to_csv`). The record is written last: it never stands without its rows. ContractError where
+        record and rows, or matrices, disagree.
         """
         rows = _in_order(record, rows)
         _refuse_wrong_rows(record, rows)
         path = self.results / record.slug / record.label / f"{record.seed}.json"
         data = rows.to_csv(index=False, na_rep="nan", lineterminator="\n").encode()
-        kept = record.model_copy(update={"rows_hash": hashlib.sha256(data).hexdigest()}).model_dump(mode="json")
-        pictures = {} if strip is None else {path.with_suffix(".jpg"): strip}
-        write_together({path.with_suffix(".csv"): data, **pictures, path: json_bytes(kept)})
-        if strip is None:
-            path.with_suffix(".jpg").unlink(missing_ok=True)
+        hashes = {"rows_hash": hashlib.sha256(data).hexdigest()}
+        beside = {} if strip is None else {path.with_suffix(".jpg"): strip}
+        if _has_verdicts(record):
+            judged = judged or b""
+            _refuse_wrong_verdicts(record, rows, judged)
+            beside[path.with_suffix(JUDGED_SUFFIX)] = judged
+            hashes["judged_hash"] = hashlib.sha256(judged).hexdigest()
+        kept = record.model_copy(update=hashes).model_dump(mode="json")
+        write_together({path.with_suffix(".csv"): data, **beside, path: json_bytes(kept)})
+        for suffix in {".jpg", JUDGED_SUFFIX} - {path.name.removeprefix(str(record.seed)) for path in beside}:
+            path.with_suffix(suffix).unlink(missing_ok=True)
         return path
 
     def write_reference_tiles(self, slug: str, source: bytes, target: bytes) -> None:
@@ -398,6 +413,11 @@ def _load(path: Path) -> tuple[Record, pd.DataFrame]:
         rows = pd.read_csv(io.BytesIO(data), dtype=str, na_filter=False, index_col=False)
         rows = rows.assign(**{name: rows[name].map(float) for name in rows.columns if name not in ("id", "scene")})
         _refuse_wrong_rows(record, rows)
+        if _has_verdicts(record):
+            judged = _read_verdicts(path.with_suffix(JUDGED_SUFFIX))
+            if hashlib.sha256(judged).hexdigest() != record.judged_hash:
+                raise ContractError(f"{path.with_suffix(JUDGED_SUFFIX).name} beside it is not the one it was written with")
+            _refuse_wrong_verdicts(record, rows, judged)
     except ValidationError as error:
         raise ContractError(in_words(error)) from error
     except FileNotFoundError as error:
@@ -405,6 +425,26 @@ def _load(path: Path) -> tuple[Record, pd.DataFrame]:
     except (OSError, ValueError, OverflowError) as error:
         raise ContractError(f"can't be read with its rows ({error})") from error
     return record, rows
+
+
+def _has_verdicts(record: Record) -> bool:
+    """Has a judge said anything?"""
+    return any(judged.images for judged in (record.judged or {}).values())
+
+
+def _read_verdicts(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_MATRICES_BYTES:
+            raise ContractError(f"{path.name} beside it is larger than {MAX_MATRICES_BYTES} bytes")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ContractError(f"{path.name} beside it is missing") from error
+
+
+def _refuse_wrong_verdicts(record: Record, rows: pd.DataFrame, judged: bytes) -> None:
+    """Raise ContractError unless what judges said follows from their matrices."""
+    known = record.judged or {}
+    refuse_other_numbers(known, read_matrices(judged, known, rows["id"].tolist()))
 
 
 def _with_rows(record: Record) -> list[str]:

@@ -28,14 +28,25 @@ from sarbench.bench.errors import ContractError
 if TYPE_CHECKING:
     from sarbench.bench.dataset import Dataset
     from sarbench.bench.interface import Method
+    from sarbench.bench.judge import Judge
     from sarbench.bench.metric import Metric
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = {"methods": ROOT / "methods", "datasets": ROOT / "datasets", "metrics": ROOT / "bench" / "metrics"}
+FOLDERS = {
+    "methods": ROOT / "methods",
+    "datasets": ROOT / "datasets",
+    "metrics": ROOT / "bench" / "metrics",
+    "judges": ROOT / "bench" / "judges",
+}
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # of a method: it names files and stands in records
 NAME_RULE = "a method's name is made of lower case letters, digits and underscores, 64 at most, a letter first"
 DECODERS = ("images", "folders")  # files of the harness that decide what a dataset's images are
-PACKAGES = {"methods": "sarbench.methods", "datasets": "sarbench.datasets", "metrics": "sarbench.bench.metrics"}
+PACKAGES = {
+    "methods": "sarbench.methods",
+    "datasets": "sarbench.datasets",
+    "metrics": "sarbench.bench.metrics",
+    "judges": "sarbench.bench.judges",
+}
 
 _added: dict[str, Path] = {}  # method plugins given by path
 
@@ -70,7 +81,7 @@ def added_plugins() -> list[Path]:
 
 
 def plugins(kind: str) -> dict[str, Plugin]:
-    """All plugins of a kind ("methods", "datasets", "metrics") by name, sorted."""
+    """All plugins of a kind ("methods", "datasets", "metrics", "judges") by name, sorted."""
     found = {
         file.stem: Plugin(file.stem, file, f"{PACKAGES[kind]}.{file.stem}")
         for file in FOLDERS[kind].glob("*.py")
@@ -123,6 +134,13 @@ def load_dataset(name: str) -> type[Dataset]:
     from sarbench.bench.dataset import Dataset
 
     return _only_class(_import(find("datasets", name)), Dataset)
+
+
+def load_judge(name: str) -> type[Judge]:
+    """The judge class of that name."""
+    from sarbench.bench.judge import Judge
+
+    return _only_class(_import(find("judges", name)), Judge)
 
 
 def load_metric(name: str) -> Metric:

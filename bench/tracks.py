@@ -85,7 +85,7 @@ def not_yet(protocol: Protocol) -> list[str]:
     """What a protocol asks for that this version of the suite does not have."""
     known = registry.names("metrics")
     lacking = [f"metric {name}" for name in protocol.metrics if name not in known]
-    return lacking + [f"judge {name}" for name in protocol.judges]
+    return lacking + [f"judge {name}" for name in protocol.judges if name not in registry.names("judges")]
 
 
 def find_data(protocol: Protocol, given: Path | None = None) -> Path | None:

@@ -11,7 +11,9 @@ sar      SAR to optical. Source: C-band VV intensity of `looks` looks, 40 degree
 season   Optical at a first date (`season`) to optical at a second one (`season_2`): for season translation, and for change
          detection after it. Between them the sun, the colours and the snow change, and some of the land really does: houses
          are built and torn down, forest is felled, water rises (`world/change.py`). aux: labels (first date), labels_2
-         (second date), and change, which is 1 exactly where the two differ.
+         (second date), change, which is 1 exactly where the two differ, and two images that no real sensor gives:
+         source_as_target, the land of the first date as the second one shows it, so the right translation of the source,
+         and target_as_source.
 render   Rendered to real, unpaired: the flat colours of a game, whose land has more houses and roads (`world/rendered.py`),
          and optical images of other scenes. aux: labels, of both.
 
@@ -46,6 +48,7 @@ from sarbench.datasets.world.scene import MOST_OFFSET_PX, Offset, Scene
 
 SCENES = 1_000_000  # of a split and a domain, at most; fixed, so that the test scenes are the same for every n_train
 VALIDATION, TEST = 1, 5  # blocks of SCENES; the targets of disjoint scenes are two blocks further
+SEASON_AUX = ("labels", "labels_2", "change", "source_as_target", "target_as_source")
 LEVELS = (np.arange(256) / 127.5 - 1.0).astype(np.float32)
 
 
@@ -120,7 +123,7 @@ class Synthetic(Dataset):
         # Each task has a card of its own, though the class, which knows no task yet, shows the default one's.
         self.card = replace(type(self).card, paired=paired, **CARDS[self.task])  # type: ignore[misc, arg-type]
         self.source_channels = 1 if self.task == "sar" and self.option["channels"] == "none" else 3
-        self.aux = ("labels", "labels_2", "change") if self.task == "season" and paired else ("labels",)
+        self.aux = SEASON_AUX if self.task == "season" and paired else ("labels",)
         domains = {"": BOTH} if paired else {"source_": ("source",), "target_": ("target",)}
         blocks = {"train": 0, "test": VALIDATION if self.option["split"] == "validation" else TEST}
         self._scenes = {
@@ -155,6 +158,10 @@ class Synthetic(Dataset):
             aux["labels_2"] = scene.labels(2)
         if "change" in parts and "change" in self.aux:
             aux["change"] = (scene.labels(1) != scene.labels(2)).astype(np.int64)
+        if "source_as_target" in parts and "source_as_target" in self.aux:
+            aux["source_as_target"] = _on_8_bits(scene.as_on(1, 2, self.option["season_2"]))
+        if "target_as_source" in parts and "target_as_source" in self.aux:
+            aux["target_as_source"] = _on_8_bits(scene.as_on(2, 1, self.option["season"]))
         return Sample(source, target, aux)
 
     @property

@@ -67,6 +67,10 @@ class Scene:
         image = optical_image(self._rng("optical", date), self.land(date), self.weather(date, season), edge_px)
         return np.clip(moved(image, *offset, edge_px), 0.0, 1.0) if edge_px else image
 
+    def as_on(self, date: int, other: int, season: str) -> Float32[np.ndarray, "3 H W"]:
+        """The land of a date under the sky and season of the other date: what a perfect translation of its image shows."""
+        return optical_image(self._rng("optical", date), self.land(date), self.weather(other, season), 0)
+
     def sar(self, looks: int, offset: Offset = (0.0, 0.0)) -> Float32[np.ndarray, "1 H W"]:
         """The SAR image of date 1 in [0, 1]; what is moved is the land, not the speckle."""
         edge_px = _edge(offset)
