@@ -118,7 +118,7 @@ class FCN8s(nn.Module):
         """
         convolutions = [m for m in self.blocks.modules() if isinstance(m, nn.Conv2d)]
         names = [f"conv{b + 1}_{i + 1}" for b, n in enumerate(CONVOLUTIONS) for i in range(n)]
-        own = dict(zip(names, convolutions, strict=True))
+        own: dict[str, nn.Conv2d | nn.ConvTranspose2d] = dict(zip(names, convolutions, strict=True))
         own |= {name: module for name, module in self.named_children() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)}
         for name, module in own.items():
             blobs = layers.get(name, ())
