@@ -219,8 +219,8 @@ def _row(
 
 def _with_all_columns(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     """Rows that all have the columns of the fullest one, in its order."""
-    heads = list(max(rows, key=lambda row: len(row)))
-    return [{head: row.get(head, "–") for head in heads} for row in rows]
+    fullest = max(rows, key=lambda row: len(row))
+    return [{head: row.get(head, "–") for head in fullest} for row in rows]
 
 
 def _signature(judge: Judged) -> str:

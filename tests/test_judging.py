@@ -98,14 +98,13 @@ def test_the_source_as_a_translation_is_the_floor_and_needs_no_judge_of_its_own(
 
 def test_the_target_itself_in_place_of_a_translation_tells_the_judge_nothing(tmp_path: Path) -> None:
     bench = bench_of(tmp_path, "synthetic-change")
-    record, judged = recorded(bench, "identity", "change_detection")
+    _, judged = recorded(bench, "identity", "change_detection")
     (loaded,) = Store(tmp_path / "boards").read(bench.track.slug)
     data = loaded.path.with_suffix(".judged.csv").read_bytes()
     matrices = read_matrices(data, {"change_detection": judged}, bench.material.test)
     for seed in SEEDS:
         called = matrices["change_detection", Subject("fixed", "erased", "forward"), seed].sum(axis=1)[:, 1]
         assert len(set(called.tolist())) == 1  # equal images differ nowhere, so every sample gets one and the same map
-    assert record.judged_hash is not None
 
 
 def test_a_second_run_trains_no_judge_and_asks_none_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,10 +154,11 @@ def test_missing_weights_leave_a_judge_unmeasured_and_the_run_recorded(tmp_path:
     wanting = replace(Segmentation.presets["tiny"], photo_weights=True)
     monkeypatch.setattr(Segmentation, "presets", {"tiny": wanting})
     bench = bench_of(tmp_path, "synthetic-render")
-    record, judged = recorded(bench, "identity", "segmentation")
+    _, judged = recorded(bench, "identity", "segmentation")
     assert judged.reason == "not measured: no vgg16 weights here"
     assert not judged.images
-    assert record.judged_hash is None
+    (loaded,) = Store(tmp_path / "boards").read(bench.track.slug)
+    assert not loaded.path.with_suffix(".judged.csv").exists()
     assert "sarbench fetch vgg16" in judging.missing_weights(bench.track)[0]
 
 
