@@ -40,7 +40,7 @@ def command(args: argparse.Namespace) -> int:
 
 def rows_of(name: str, table: str) -> Mapping[str, Mapping[str, str]]:
     """The rows of a table and the settings that make them; ContractError for a method or a table that has none."""
-    known = registry.load_method(name).ablations
+    known = registry.load_learner(name).ablations
     if table not in known:
         raise ContractError(f"{name} knows no ablation {table!r}; it knows: {', '.join(known) or 'none'}")
     return known[table]

@@ -101,6 +101,7 @@ class Board:
                 higher_is_better=self.newest.scores[metric].higher_is_better,
             )
             for metric in self.metrics
+            if self.newest.scores[metric].aggregate == "mean"  # what intervals and tests are of
         }
         return {metric: verdict for metric, verdict in found.items() if verdict is not None}
 

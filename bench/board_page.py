@@ -92,16 +92,23 @@ def render(
     parts = [GENERATED, f"# {slug}", _compared(board)]
     none = "None has been run yet."
     parts += ["## Methods", score_table(board, board.methods, notes) if board.methods else none]
-    why_floors = "What needs no learning. A method that does not beat these has not learned to translate."
+    matching = board.newest.of_matching
+    why_floors = (
+        f"What needs no learning. A method that does not beat these has not learned to {'match' if matching else 'translate'}."
+    )
     parts += ["## Floors", why_floors, score_table(board, board.floors, notes) if board.floors else none]
     why_pots = "Made from the target images; never ranked; they show what a metric can be fooled by."
-    parts += ["## Honeypots", why_pots, score_table(board, board.honeypots, notes) if board.honeypots else none]
+    pots = score_table(board, board.honeypots, notes) if board.honeypots else none
+    parts += [] if matching else ["## Honeypots", why_pots, pots]
     sections = [*shares(board), *by_land_cover(board), *audit(board, notes), *misregistration(board)]
     parts += ["## Notes", "\n".join(f"- {line}" for line in legend(board, notes, board.metrics)), *sections]
     parts += judged(board, published)
     parts += _ablations(board, published)
     if picture:
-        parts += ["## Pictures", f"![source, target and translations of the first test images]({slug}.jpg)"]
+        shown = "source, target and translations of the first test images"
+        if matching:
+            shown = "templates, search images, and where each method found the template (red) and where it lies (white)"
+        parts += ["## Pictures", f"![{shown}]({slug}.jpg)"]
     if board.ranked:
         parts += ["## Cost", "Of the newest run of each; – was not measured.", _costs(board.ranked)]
     signatures = [
@@ -209,7 +216,7 @@ def _costs(entries: Sequence[Entry]) -> str:
 
     rows = []
     for entry in entries:
-        cost = entry.newest.cost
+        record, cost = entry.newest, entry.newest.cost
         threads = "" if cost.threads is None else f", {cost.threads} threads"
         rows.append(
             {
@@ -217,7 +224,7 @@ def _costs(entries: Sequence[Entry]) -> str:
                 "device": markdown.text(cost.device) + threads,
                 "parameters": f"{cost.parameters / 1e6:.2f} M",
                 "training step": figure(cost.seconds_per_step, "s"),
-                "translated image": figure(cost.seconds_per_image, "s"),
+                "matched template" if record.of_matching else "translated image": figure(cost.seconds_per_image, "s"),
                 "peak memory": figure(cost.peak_memory_bytes, "GiB", 2**30),
             }
         )

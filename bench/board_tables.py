@@ -93,6 +93,8 @@ def _trained_on(record: Record) -> str:
     if record.role in ("honeypot", "ceiling"):
         return "the answer"
     words = {"paired": "pairs", "unpaired": "unpaired images", "semi": "few pairs, unpaired images", "none": "nothing"}
+    if record.of_matching:
+        words |= {"paired": "labelled pairs", "unpaired": "unlabelled pairs", "semi": "few labelled pairs, unlabelled pairs"}
     return words[record.card.supervision]
 
 

@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import FrozenInstanceError, asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -55,6 +55,12 @@ class Case:
         """The method as the harness builds it; with its `tiny` config, unless told otherwise."""
         torch.manual_seed(key(seed, "init"))
         return self.cls(self.cls.presets["tiny"] if config is None else config, *self.channels)
+
+    def fitted(self) -> Method:
+        """The method, after it has seen three pairs once."""
+        method = self.build()
+        method.fit(iter([self.pairs(3, self.side, self.side)]))
+        return method
 
     @property
     def side(self) -> int:
@@ -104,7 +110,21 @@ def all_checks() -> list[Callable[[Case], None]]:
     return [value for name, value in vars(module).items() if name.startswith("check_") and inspect.isfunction(value)]
 
 
-def run_check(check: Callable[[Case], None], case: Case) -> None:
+def case_of(name: str) -> Any:
+    """The case of a method: a `Case`, or for a matcher a `match_checks.MatchCase`."""
+    from sarbench.bench.match_checks import MatchCase
+
+    return MatchCase(name) if registry.task_of(name) == "matching" else Case(name)
+
+
+def checks_of(name: str) -> Sequence[Callable[[Any], None]]:
+    """The checks that a method of that name is held to."""
+    from sarbench.bench import match_checks
+
+    return match_checks.all_checks() if registry.task_of(name) == "matching" else all_checks()
+
+
+def run_check(check: Callable[[Any], None], case: Any) -> None:
     """Run one check; an expected failure that does not come is an AssertionError."""
     reason = case.cls.expected_failures.get(check.__name__)
     if reason is None:
@@ -132,7 +152,7 @@ def check_card_is_complete(case: Case) -> None:
     assert card.role == "floor" or card.paper.startswith("http"), "a method's card names its paper by URL"
     assert card.size_multiple >= 1
     assert card.evaluations >= (0 if card.role == "floor" else 1), "evaluations counts the network evaluations of one image"
-    unknown = set(case.cls.expected_failures) - {check.__name__ for check in all_checks()}
+    unknown = set(case.cls.expected_failures) - {check.__name__ for check in checks_of(case.name)}
     assert not unknown, f"expected_failures names unknown checks: {unknown}"
     text = inspect.getdoc(sys.modules[case.cls.__module__]) or ""
     if card.role == "method":
@@ -298,8 +318,7 @@ def check_every_loss_reaches_its_player(case: Case) -> None:
 
     Looked at over the whole of training, since schedules switch terms on and off.
     """
-    method = case.build().train()
-    method.fit(iter([case.pairs(3, case.side, case.side)]))
+    method = case.fitted().train()
     players = method.players()
     reached: dict[str, bool] = {}
     moved: dict[str, set[int]] = {name: set() for name in players}
@@ -444,8 +463,8 @@ class Outcome:
 
 def run_checks(name: str) -> Iterator[Outcome]:
     """All checks of one method, one after the other."""
-    case = Case(name)
-    for check in all_checks():
+    case = case_of(name)
+    for check in checks_of(name):
         expected = case.cls.expected_failures.get(check.__name__, "")
         try:
             run_check(check, case)

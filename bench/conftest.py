@@ -13,7 +13,7 @@ import pytest
 
 from sarbench.bench.errors import ContractError
 from sarbench.bench.options import OPTIONS, Request, request
-from sarbench.bench.pipeline import Bench, board_text, ceilings_of, describe, honeypots_of
+from sarbench.bench.pipeline import Bench, bench_of, board_text, ceilings_of, describe, honeypots_of
 
 SPEED = "test_speed_"
 REQUEST = pytest.StashKey[Request]()
@@ -89,9 +89,7 @@ def bench(request: pytest.FixtureRequest) -> Bench:
     """The track that was asked for, its data verified."""
     config = request.config
     asked = _asked(config)
-    made = Bench(
-        asked.track, asked.hardware, asked.runs, asked.leaderboards, asked.settings, say=lambda line: print(line, flush=True)
-    )
+    made = bench_of(asked, say=lambda line: print(line, flush=True))
     with _terminal(config):
         print(describe(made), flush=True)
         try:

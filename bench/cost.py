@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sarbench.bench.interface import Method
+from sarbench.bench.matcher import Matcher
 from sarbench.bench.train import Hardware
 
 
@@ -38,6 +39,17 @@ def translation_cost(method: Method, source: Tensor, hardware: Hardware) -> tupl
         for hook in hooks:
             hook.remove()
     return sum(p.numel() for p in used), round(counter.get_total_flops() * height * width / image[0, 0].numel())
+
+
+def matching_cost(matcher: Matcher, template: Tensor, search: Tensor) -> tuple[int, int]:
+    """Parameters of a matcher, and FLOPs for one template (a multiply-add counts two; those of an FFT are not counted).
+
+    Images (1, C, H, W) on the matcher's device, which may be "meta".
+    """
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        matcher.eval().match(template, search)
+    return sum(p.numel() for p in matcher.parameters()), counter.get_total_flops()
 
 
 def peak_memory_bytes(hardware: Hardware) -> int:

@@ -245,6 +245,7 @@ class Card:
     fidelity: Literal["paper", "adapted", "reconstruction"] = "paper"
     deviations: tuple[str, ...] = ()  # from the paper, one sentence each
     licence: str = ""  # of the official code, where one exists
+    task: Literal["translation", "matching"] = "translation"  # "matching": the class is a `bench.matcher.Matcher`
 
 
 def setting(default: Any, source: str, *, trains: bool = True) -> Any:
@@ -256,8 +257,8 @@ def setting(default: Any, source: str, *, trains: bool = True) -> Any:
     return field(default=default, metadata={"source": source, "trains": trains})
 
 
-class Method(nn.Module, ABC):
-    """An image translation method: its networks, its losses and their order. One file in `methods/`, one class.
+class Learner(nn.Module, ABC):
+    """What the harness trains: networks, losses and their order, for whatever task. One file in `methods/`, one class.
 
     The harness owns devices, precision, optimiser steps, data parallelism, checkpoints, seeds, logs and progress bars.
     Networks are built in `__init__` from `config` and the channel counts, under a seed set by the harness.
@@ -267,7 +268,6 @@ class Method(nn.Module, ABC):
     presets: ClassVar[Mapping[str, Any]]  # "paper", "bench", "tiny" -> a frozen config dataclass
     expected_failures: ClassVar[Mapping[str, str]] = {}  # check name -> reason; strict: keeping the promise fails too
     fitted: ClassVar[tuple[str, ...]] = ()  # buffers that `fit` fills, of any shape
-    maps: ClassVar[tuple[str, ...]] = ()  # what `show` can show of a translation
     # The paper's ablations: table -> the row's name, as in leaderboards/published -> the settings that make it
     ablations: ClassVar[Mapping[str, Mapping[str, Mapping[str, str]]]] = {}
 
@@ -293,11 +293,6 @@ class Method(nn.Module, ABC):
     def fixed_size(self) -> int | None:
         """What H and W must equal, with this config; None: any multiple of `size_multiple`."""
         return self.card.fixed_size
-
-    @property
-    def evaluations(self) -> int:
-        """Network evaluations for one translated image, with this config."""
-        return self.card.evaluations
 
     @property
     def supervision(self) -> Supervision:
@@ -327,19 +322,38 @@ class Method(nn.Module, ABC):
         if self.pretrained:
             raise NotImplementedError(f"{type(self).__name__} names pretrained assets, so it needs a load_pretrained")
 
-    def fit(self, pairs: Iterable[Pairs]) -> None:
-        """See the training split once, before training: statistics and memories go into the buffers named in `fitted`.
-
-        `pairs` gives registered pairs at the size of the test images, a few at a time, in the order of their ids.
-        """
-
-    def training_step(self, batch: Batch, progress: float) -> Iterator[Turn]:
+    def training_step(self, batch: Any, progress: float) -> Iterator[Turn]:
         """Yield, turn by turn, (player, its losses by name); after each yield that player's parameters have moved.
+
+        `batch` is a `Batch` where images are translated, a `bench.matcher.MatchBatch` where templates are matched.
 
         The harness runs the code of a turn under autocast, then sum(losses).backward(inputs=that player's parameters):
         no other player gets gradients, and nothing is ever frozen. `progress` is the used share of the budget in [0, 1].
         """
         raise NotImplementedError(f"{type(self).__name__} has players, so it needs a training_step")
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        for name in self.fitted:  # their shape depends on the data, so the stored one wins
+            if prefix + name in state_dict:
+                setattr(self, name, torch.empty_like(state_dict[prefix + name], device=getattr(self, name).device))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class Method(Learner):
+    """An image translation method. One file in `methods/`, one class."""
+
+    maps: ClassVar[tuple[str, ...]] = ()  # what `show` can show of a translation
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations for one translated image, with this config."""
+        return self.card.evaluations
+
+    def fit(self, pairs: Iterable[Pairs]) -> None:
+        """See the training split once, before training: statistics and memories go into the buffers named in `fitted`.
+
+        `pairs` gives registered pairs at the size of the test images, a few at a time, in the order of their ids.
+        """
 
     @abstractmethod
     def translate(self, source: Float[Tensor, "B C_source H W"], seeds: Int64[Tensor, " B"]) -> Float[Tensor, "B C_target H W"]:
@@ -392,9 +406,3 @@ class Method(nn.Module, ABC):
             raise ContractError(f"{title} takes {self.fixed_size}x{self.fixed_size} images, got {height}x{width}")
         if height % self.size_multiple or width % self.size_multiple:
             raise ContractError(f"{title} takes sides that are multiples of {self.size_multiple} px, got {height}x{width}")
-
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
-        for name in self.fitted:  # their shape depends on the data, so the stored one wins
-            if prefix + name in state_dict:
-                setattr(self, name, torch.empty_like(state_dict[prefix + name], device=getattr(self, name).device))
-        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -101,7 +101,9 @@ def _wanted(root: Path) -> _Wanted:
 
 def _picture_rows(store: Store, slug: str, loaded: Sequence[Loaded]) -> list[tuple[str, Path]]:
     """Source, target, and the first seed of each ranked entry, where it has tiles; empty where nothing can be shown."""
-    references = list(zip(("source", "target"), store.reference_tiles(slug), strict=True))
+    matching = bool(loaded) and loaded[0].record.of_matching
+    names = ("template", "search image") if matching else ("source", "target")
+    references = list(zip(names, store.reference_tiles(slug), strict=True))
     path_of = {(item.record.label, item.record.seed): item.path.with_suffix(".jpg") for item in loaded}
     firsts = [entry.records[0] for entry in board_of(slug, [item.record for item in loaded]).ranked]
     rows = [(f"{record.method} {record.variant}".rstrip(), path_of[record.label, record.seed]) for record in firsts]

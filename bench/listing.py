@@ -36,8 +36,9 @@ def _row(kind: str, name: str) -> tuple[str, str, str]:
     card = registry.card_of(kind, name)
     if kind == "methods":
         tag = "floor" if card.get("role") == "floor" else str(card.get("supervision", ""))
+        matcher = "matcher, " * (card.get("task") == "matching")
         year = "" if tag == "floor" else f" ({card['year']})" if "year" in card else ""
-        return name, tag, f"{card.get('title', '')}{year}  {card.get('paper', '')}"
+        return name, matcher + tag, f"{card.get('title', '')}{year}  {card.get('paper', '')}"
     if kind == "datasets":
         return name, str(card.get("task", "")), str(card.get("title", ""))
     return name, "", registry.docstring_of(kind, name).partition("\n")[0]

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset as StepDataset
 
 from sarbench.bench.dataset import BOTH
 from sarbench.bench.errors import ContractError
-from sarbench.bench.interface import Batch, Method, Pairs, key
+from sarbench.bench.interface import Batch, Learner, Method, Pairs, key
 from sarbench.bench.material import LISTED, Material, centre_crop, shuffled
 from sarbench.bench.protocols import Augmentation
 
@@ -56,7 +56,7 @@ class Steps(StepDataset[Batch]):
         self.aux = method.aux
         self.augment = tuple(augment)
         self.batch_size, self.seed, self.rank, self.ranks = batch_size, seed, rank, ranks
-        self.crop = _crop_size(material, method, crop_px)
+        self.crop = crop_size(material, method, crop_px)
 
     def __getitem__(self, step: int) -> Batch:
         local = self.batch_size // self.ranks
@@ -132,7 +132,7 @@ def refuse_unpaired(material: Material, title: str, supervision: str) -> None:
         raise ContractError(f"{title} learns from pairs; the domains of {material.dataset.card.title} have none")
 
 
-def _crop_size(material: Material, method: Method, crop_px: int | None) -> tuple[int, int]:
+def crop_size(material: Material, method: Learner, crop_px: int | None) -> tuple[int, int]:
     """The training crop's height and width; ContractError where an image is too small for it, or sizes differ without one."""
     sizes = {material.dataset.size(sample_id) for sample_id in material.train + material.train_targets}
     smallest = min(h for h, _ in sizes), min(w for _, w in sizes)

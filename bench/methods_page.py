@@ -9,23 +9,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sarbench.bench import markdown, registry
 from sarbench.bench.published import Published, title_of
 from sarbench.bench.storage import read_json, write_text
 
-if TYPE_CHECKING:
-    from sarbench.bench.interface import Method
-
 JSON, PAGE = "methods.json", "methods.md"  # in the folder of boards
 SIDE_PX, CHANNELS = 256, 3
+TEMPLATE_PX = 192  # that a matcher searches in an image of SIDE_PX
 FEW = (2, 3)  # evaluations that a sampler of more is counted at: each further one costs as much
 GENERATED = f"{markdown.GENERATED} the cards of the methods and {JSON}. Don't edit. -->"
 INTRODUCTION = f"""\
 Every method that this version has, as its `paper` preset is. *Trained on* is what this code trains on, not what a paper's table
 says. Parameters are those of all networks, discriminators and frozen ones included, and those that a translation uses. GFLOPs
-are of one image of {SIDE_PX}x{SIDE_PX} px and {CHANNELS} channels, all evaluations together; a multiply-add counts two.
+are of one image of {SIDE_PX}x{SIDE_PX} px and {CHANNELS} channels, all evaluations together; a multiply-add counts two. For a
+matcher, they are of one template of {TEMPLATE_PX}x{TEMPLATE_PX} px searched in such an image, without the Fourier transforms.
 
 - **paper**: all that decides a score is in the paper, or in its authors' code. **adapted**: made for something else, or with a
   part that can't be had. **reconstruction**: what is public does not fix the method; the guesses are listed below."""
@@ -86,7 +85,7 @@ def _tables(names: Sequence[str]) -> str:
 def write_counts(file: Path) -> None:
     """Count every method that is no floor, and write the file. Takes minutes, and several GiB of memory."""
     names = [name for name in registry.names("methods") if registry.card_of("methods", name).get("role") != "floor"]
-    counted = {name: {"parameters": parameters(name), **_translation(name)} for name in names}
+    counted = {name: {"parameters": parameters(name), **counts(name)} for name in names}
     write_text(file, json.dumps({"methods": counted}, indent=1) + "\n")
 
 
@@ -99,11 +98,26 @@ def parameters(name: str) -> int:
     return sum(parameter.numel() for parameter in method.parameters())
 
 
-def _built(name: str, **changes: Any) -> Method:
+def _built(name: str, **changes: Any) -> Any:
     from dataclasses import replace
 
-    cls = registry.load_method(name)
+    cls = registry.load_learner(name)
     return cls(replace(cls.presets["paper"], **changes), CHANNELS, CHANNELS)
+
+
+def counts(name: str) -> dict[str, int]:
+    """Parameters that a translation, or a match, uses, and its FLOPs."""
+    if registry.task_of(name) != "matching":
+        return _translation(name)
+    import torch
+
+    from sarbench.bench.cost import matching_cost
+
+    with torch.device("meta"):
+        template = torch.empty(1, CHANNELS, TEMPLATE_PX, TEMPLATE_PX)
+        search = torch.empty(1, CHANNELS, SIDE_PX, SIDE_PX)
+        used, flops = matching_cost(_built(name), template, search)
+    return {"translating": used, "flops": flops}
 
 
 def _translation(name: str) -> dict[str, int]:

@@ -55,9 +55,9 @@ class Request:
     settings: Mapping[str, str]  # of --set
 
 
-def floors() -> list[str]:
-    """The methods whose card says that they are floors, read without importing them."""
-    return [name for name in registry.names("methods") if registry.card_of("methods", name).get("role") == "floor"]
+def floors(task: str = "translation") -> list[str]:
+    """The methods of a task whose card says that they are floors, read without importing them."""
+    return [name for name in registry.methods_for(task) if registry.card_of("methods", name).get("role") == "floor"]
 
 
 def needs_pairs(name: str) -> bool:
@@ -69,11 +69,13 @@ def what_could_run() -> str:
     """The text shown when no method is asked for."""
     from sarbench.bench.protocols import EMBEDDED
 
-    known = [name for name in registry.names("methods") if name not in floors()]
+    known = [name for name in registry.methods_for("translation") if name not in floors()]
+    matchers = [name for name in registry.methods_for("matching") if name not in floors("matching")]
     protocols = "\n".join(f"  --protocol {p.name:<16} {p.about}" for p in EMBEDDED)
     return (
         "say which method to run, for example: pytest bench --method pix2pix\n"
-        f"methods: {', '.join(known)}\nalways run beside them: {', '.join(floors())}\nprotocols:\n{protocols}\n"
+        f"methods: {', '.join(known)}\nalways run beside them: {', '.join(floors())}\n"
+        f"matchers: {', '.join(matchers)}\nalways run beside them: {', '.join(floors('matching'))}\nprotocols:\n{protocols}\n"
         "and one for each table of the papers and each dataset: sarbench list protocols"
     )
 
@@ -88,9 +90,7 @@ def request(options: Mapping[str, Any], *, planned: bool = False) -> Request:
     asked = list(dict.fromkeys(options["method"]))
     if not asked:
         raise ContractError(what_could_run())
-    if asked == ["all"]:
-        asked = registry.names("methods")
-    for name in asked:
+    for name in asked if asked != ["all"] else []:
         registry.find("methods", name)
     for seed in options["seed"]:
         if not 0 <= seed < 1 << 63:
@@ -111,14 +111,19 @@ def request(options: Mapping[str, Any], *, planned: bool = False) -> Request:
         options=dict(pair(text) for text in options["data_option"]),
         planned=planned,
     )
-    if chosen.protocol.task == "matching":
-        raise ContractError(f"the protocol {chosen.protocol.name!r} ranks matchers; this version runs translation methods only")
-    possible = [name for name in registry.names("methods") if chosen.protocol.paired or not needs_pairs(name)]
-    if options["method"] == ["all"]:
+    task = "matching" if chosen.protocol.task == "matching" else "translation"
+    possible = [name for name in registry.methods_for(task) if chosen.protocol.paired or not needs_pairs(name)]
+    if asked == ["all"]:
         asked = possible
+    if strangers := [name for name in asked if registry.task_of(name) != task]:
+        made, wanted = ("translate", "matchers") if task == "matching" else ("match", "methods that translate")
+        raise ContractError(
+            f"{', '.join(strangers)}: made to {made}; the protocol {chosen.protocol.name!r} ranks {wanted}: "
+            f"{', '.join(possible)}"
+        )
     if impossible := [name for name in asked if name not in possible]:
         raise ContractError(f"{', '.join(impossible)} need pairs, which the protocol {chosen.protocol.name!r} has not")
-    beside = [name for name in floors() if name in possible]
+    beside = [name for name in floors(task) if name in possible]
     chosen_methods = beside + [name for name in asked if name not in beside]
     settings = dict(pair(text) for text in options["set"])
     for name in chosen_methods:
@@ -142,7 +147,7 @@ def _refuse_bad_method(name: str, chosen: Track, settings: Mapping[str, str], ac
 
     if name in (*HONEYPOTS, CEILING, "reference"):
         raise ContractError(f"a method can't be named {name!r}: the benchmark has images of that name; rename its file")
-    cls = registry.load_method(name)
+    cls = registry.load_learner(name)
     presets = getattr(cls, "presets", {})
     if chosen.preset not in presets:
         raise ContractError(f"{name} has no preset {chosen.preset!r} among its presets ({', '.join(presets)}); write one")

@@ -27,7 +27,7 @@ from sarbench.bench.cost import device_name, peak_memory_bytes, translation_cost
 from sarbench.bench.errors import ContractError
 from sarbench.bench.honeypots import HONEYPOTS
 from sarbench.bench.images import find_images, lossless_suffix, quantise, read_image, scale, write_image
-from sarbench.bench.interface import Method, key
+from sarbench.bench.interface import Learner, Method, key
 from sarbench.bench.judged import Verdicts
 from sarbench.bench.loader import Steps, all_pairs, refuse_smaller
 from sarbench.bench.material import Material, centre_crop, load
@@ -63,10 +63,11 @@ from sarbench.bench.storage import (
 )
 from sarbench.bench.tracks import Track, not_yet
 from sarbench.bench.train import Hardware, read_weights, train, write_weights
-from sarbench.bench.translate import translate_padded, translate_split, upper_bound
+from sarbench.bench.translate import BATCH_SIZE, translate_padded, translate_split, upper_bound
 
 HARNESS = Path(__file__).parent
 SHOWN = 4  # test images in a picture strip
+TRANSLATING = ("interface", "material", "loader", "train", "translate")  # files of the harness that decide a translation
 WEIGHTS, REPORT = "weights.safetensors", "train.json"  # of a run whose training has ended
 COST = ("run_key", "steps", "images", "seconds", "seconds_per_step")  # what the report holds
 
@@ -164,9 +165,9 @@ class Bench:
 
     # --- A method ---
 
-    def build(self, name: str, seed: int) -> Method:
+    def build(self, name: str, seed: int) -> Learner:
         """The method at the track's preset, its weights drawn under the run's seed, on the device."""
-        cls = registry.load_method(name)
+        cls = registry.load_learner(name)
         torch.manual_seed(key(seed, "init"))
         dataset = self.material.dataset
         return self.hardware.prepare(cls(self.config(name), dataset.source_channels, dataset.target_channels))
@@ -175,12 +176,17 @@ class Bench:
         """The method's hyperparameters: those of the preset, with this run's settings."""
         return config_of(name, self.track.preset, self.settings)
 
+    def code_hash(self, name: str) -> str:
+        """The hash of every source file that decides what the method gives."""
+        return code_hash(name)
+
     def folder_of(self, name: str, seed: int) -> Path:
         """What one run leaves."""
         return self.folder / label(name, variant_of(name, self.settings)) / str(seed)
 
-    def steps(self, method: Method, seed: int) -> Steps:
+    def steps(self, method: Learner, seed: int) -> Steps:
         """The run's training batches."""
+        assert isinstance(method, Method)
         return Steps(
             self.material,
             method,
@@ -198,7 +204,7 @@ class Bench:
         config = trained_by(self.config(name))
         hardware = [self.hardware.device.partition(":")[0], self.hardware.precision, self.hardware.compile, torch.__version__]
         return value_digest(
-            [name, code_hash(name), config, self.track.terms(), self.data.identity.content_hash, seed, hardware]
+            [name, self.code_hash(name), config, self.track.terms(), self.data.identity.content_hash, seed, hardware]
         )
 
     def translation_key(self, name: str, seed: int) -> str:
@@ -214,7 +220,7 @@ class Bench:
 
     def missing_assets(self, name: str, channels: tuple[int, int]) -> list[str]:
         """The assets that a method starts from and that are not on this machine, each with how to get it."""
-        cls = registry.load_method(name)
+        cls = registry.load_learner(name)
         if not cls.card.pretrained:  # it names those of all presets
             return []
         with registry.blaming(name), torch.device("meta"):
@@ -237,7 +243,7 @@ class Bench:
         if missing:
             raise ContractError("\n".join(missing))
 
-    def trained(self, name: str, seed: int) -> tuple[Method, dict[str, Any]]:
+    def trained(self, name: str, seed: int) -> tuple[Any, dict[str, Any]]:
         """The trained method and what training cost, from disk if this run was trained before.
 
         Raises ContractError for whatever the method's own code raises.
@@ -245,7 +251,7 @@ class Bench:
         with registry.blaming(name):
             return self._trained(name, seed)
 
-    def _trained(self, name: str, seed: int) -> tuple[Method, dict[str, Any]]:
+    def _trained(self, name: str, seed: int) -> tuple[Learner, dict[str, Any]]:
         folder, run_key = self.folder_of(name, seed), self.run_key(name, seed)
         method, twin = self.build(name, seed), self._twin(name, seed)
         if ranks.rank() == 0:
@@ -295,22 +301,23 @@ class Bench:
         found = next((other for other in (folder, *others) if _trained_as(other) == run_key), folder)
         return None if found == folder else found
 
-    def _describe(self, method: Method, name: str, folder: Path, run_key: str) -> None:
+    def _describe(self, method: Learner, name: str, folder: Path, run_key: str) -> None:
         """What `sarbench translate` needs to build the method again, and to know its weights from older ones."""
         described = {"method": name, "preset": self.track.preset, "settings": dict(self.settings), "run_key": run_key}
         described["options"] = dict(self.track.options)
         channels = {"source_channels": method.source_channels, "target_channels": method.target_channels}
         write_json(folder / "run.json", described | channels)
 
-    def _fit(self, method: Method) -> None:
-        if type(method).fit is Method.fit:
+    def _fit(self, method: Learner) -> None:
+        if not isinstance(method, Method) or type(method).fit is Method.fit:
             return
         broken = method.card.role != "floor" and method.supervision != "paired"
         pairs = all_pairs(self.material, broken=broken, crop_px=self.track.size.test_crop_px)
         method.fit(p.to(self.hardware.device, self.hardware.memory_format) for p in pairs)
 
-    def _picture(self, method: Method, path: Path, seed: int) -> None:
+    def _picture(self, method: Learner, path: Path, seed: int) -> None:
         """Source, translation and target of a few training images."""
+        assert isinstance(method, Method)
         material, crop_px = self.material, self.track.size.test_crop_px
         rows: dict[str, list[np.ndarray]] = {"source": [], method.card.title: [], "target": []}
         for sample_id, target_id in zip(material.train[:SHOWN], material.train_targets[:SHOWN], strict=False):
@@ -352,7 +359,7 @@ class Bench:
             folder,
             role=method.card.role,
             config=asdict(method.config),
-            code=code_hash(name),
+            code=self.code_hash(name),
             cost={**cost, "parameters": parameters, "flops_per_image": flops, "seconds_per_image": seconds},
             verdicts=verdicts,
         )
@@ -375,6 +382,18 @@ class Bench:
             write_json(report, {"translation_key": translation_key, "seconds_per_image": done.seconds / done.images})
         known = read_json(report, "translation_key", "seconds_per_image") if report.exists() else {}
         return known.get("seconds_per_image") if known.get("translation_key") == translation_key else None
+
+    @property
+    def test_batch_size(self) -> int:
+        """How many test images a method gets at once."""
+        return BATCH_SIZE
+
+    def one_batch(self, method: Learner) -> Callable[[], object]:
+        """A call that translates one batch of test images."""
+        assert isinstance(method, Method)
+        source = torch.from_numpy(self.material.images.source(self.material.test[0]))
+        batch, seeds = source.expand(BATCH_SIZE, -1, -1, -1).contiguous(), torch.arange(BATCH_SIZE)
+        return lambda: translate_padded(method, batch, seeds, self.hardware)
 
     # --- Images made from the targets: honeypots and the ceiling ---
 
@@ -469,7 +488,39 @@ class Bench:
     ) -> Record:
         """Score a run's images and keep its record, its rows and its strip."""
         scores, material = self.scores(folder), self.material
-        record = Record(
+        rows = scores.to_frame()
+        rows.insert(1, "scene", [material.dataset.scene(sample_id) for sample_id in rows["id"]])
+        found = {
+            "scores": self._summaries(scores),
+            "by_class": _by_class(scores),
+            "shifts": scores.shift_counts() or None,
+            "judged": dict(verdicts.judged) or None,
+        }
+        record = self._described(name, card, seed, role=role, config=config, code=code, cost=cost, **found)
+        store = Store(self.leaderboards)
+        store.write(record, rows, strip.tiles(self._shown(folder / "translated")), verdicts.to_csv())
+        store.write_reference_tiles(
+            self.track.slug,
+            strip.tiles(self._shown(self.folder / "reference" / "source")),
+            strip.tiles(self._shown(self.reference)),
+        )
+        return record
+
+    def _described(
+        self,
+        name: str,
+        card: Mapping[str, Any],
+        seed: int,
+        *,
+        role: str,
+        config: dict[str, Any],
+        code: str,
+        cost: Mapping[str, Any],
+        **found: Any,
+    ) -> Record:
+        """The record of a run: what ran, on which data, at what cost, and what was `found` of it."""
+        material = self.material
+        return Record(
             method=name,
             variant=variant_of(name, self.settings) if role == "method" else "",
             role=role,  # type: ignore[arg-type]
@@ -495,10 +546,7 @@ class Bench:
                 options=dict(self.track.options),
             ),
             budget=Budget(images=cost["images"], steps=cost["steps"], batch_size=config.get("batch_size", 0)),
-            scores=self._summaries(scores),
-            by_class=_by_class(scores),
-            shifts=scores.shift_counts() or None,
-            judged=dict(verdicts.judged) or None,
+            **found,
             cost=Cost(
                 parameters=cost["parameters"],
                 train_seconds=cost["seconds"],
@@ -514,16 +562,6 @@ class Bench:
             git=Git(**git_state()),
             created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
-        rows = scores.to_frame()
-        rows.insert(1, "scene", [material.dataset.scene(sample_id) for sample_id in rows["id"]])
-        store = Store(self.leaderboards)
-        store.write(record, rows, strip.tiles(self._shown(folder / "translated")), verdicts.to_csv())
-        store.write_reference_tiles(
-            self.track.slug,
-            strip.tiles(self._shown(self.folder / "reference" / "source")),
-            strip.tiles(self._shown(self.reference)),
-        )
-        return record
 
     def _summaries(self, scores: Scores) -> dict[str, Score]:
         found, reasons = {}, scores.reasons()
@@ -552,13 +590,13 @@ class Bench:
 
 
 def honeypots_of(track: Track) -> list[str]:
-    """The honeypots of a track: none where no source has a target that they could be made from."""
-    return list(HONEYPOTS) if track.protocol.paired else []
+    """The honeypots of a track: none where no source has a target that they could be made from, or nothing is translated."""
+    return list(HONEYPOTS) if track.protocol.paired and track.protocol.task != "matching" else []
 
 
 def ceilings_of(track: Track) -> list[str]:
     """The ceiling of a track, if it has one: it is made from targets, as the honeypots are."""
-    return [ceiling.NAME] if track.protocol.paired else []
+    return [ceiling.NAME] if track.protocol.paired and track.protocol.task != "matching" else []
 
 
 def _by_class(scores: Scores) -> dict[str, RecordedClass] | None:
@@ -574,10 +612,10 @@ def _by_class(scores: Scores) -> dict[str, RecordedClass] | None:
     return found or None
 
 
-def code_hash(name: str) -> str:
-    """The hash of every source file that decides what a method's translations look like."""
-    harness = [HARNESS / f"{part}.py" for part in ("interface", "material", "loader", "train", "translate")]
-    return digest(*(path.read_bytes() for path in registry.sources_of("methods", name) + harness))
+def code_hash(name: str, harness: Iterable[str] = TRANSLATING) -> str:
+    """The hash of every source file that decides what a method's translations look like; `harness`: those of the harness."""
+    own = [HARNESS / f"{part}.py" for part in harness]
+    return digest(*(path.read_bytes() for path in registry.sources_of("methods", name) + own))
 
 
 def versions() -> dict[str, str]:
@@ -623,9 +661,7 @@ def run_all(request: Request) -> int:
         if first:
             print(line, file=sys.stderr, flush=True)
 
-    bench = Bench(
-        request.track, replace(request.hardware, device=device), request.runs, request.leaderboards, request.settings, say=say
-    )
+    bench = bench_of(replace(request, hardware=replace(request.hardware, device=device)), say=say)
     say(describe(bench))
     for name in request.methods:
         refuse_uneven_batch(name, bench.config(name), ranks.count() * request.hardware.accumulate)
@@ -654,6 +690,14 @@ def run_all(request: Request) -> int:
     return 1 if failed else 0
 
 
+def bench_of(request: Request, say: Callable[[str], None] = lambda line: None) -> Bench:
+    """The bench for a request's task."""
+    from sarbench.bench.match_pipeline import MatchBench
+
+    kind = MatchBench if request.track.protocol.task == "matching" else Bench
+    return kind(request.track, request.hardware, request.runs, request.leaderboards, request.settings, say=say)
+
+
 def describe(bench: Bench) -> str:
     """One line on what is run, and what it leaves unmeasured."""
     track, hardware = bench.track, bench.hardware
@@ -666,7 +710,8 @@ def describe(bench: Bench) -> str:
 
 def unmeasured(track: Track) -> list[str]:
     """What a run on this track leaves unmeasured, and how to get it."""
-    lines = [reason for name in track.metrics if (reason := why_unmeasured(registry.load_metric(name)))]
+    judged = () if track.protocol.task == "matching" else track.metrics  # a matcher's scores need no weights
+    lines = [reason for name in judged if (reason := why_unmeasured(registry.load_metric(name)))]
     lines += judging.missing_weights(track)
     lacking = not_yet(track.protocol)
     return lines + [f"not measured, since this version has none of them: {', '.join(lacking)}"] * bool(lacking)

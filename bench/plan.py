@@ -14,10 +14,13 @@ from torch import nn
 from sarbench.bench import registry
 from sarbench.bench.cost import device_name
 from sarbench.bench.dataset import BOTH, Dataset
-from sarbench.bench.interface import Batch, Method, Pairs, key, normal
+from sarbench.bench.interface import Batch, Learner, Method, Pairs, key, normal
+from sarbench.bench.match import BATCH_SIZE as MATCHED
+from sarbench.bench.match import match
+from sarbench.bench.matcher import MatchBatch, Matcher, Patches, template_px
 from sarbench.bench.material import Packed, is_known
 from sarbench.bench.options import Request
-from sarbench.bench.pipeline import Bench, unmeasured
+from sarbench.bench.pipeline import bench_of, unmeasured
 from sarbench.bench.settings import config_of
 from sarbench.bench.tracks import how_to_get
 from sarbench.bench.train import Game, Hardware
@@ -48,7 +51,7 @@ def plan(asked: Request) -> str:
     sizes = _sizes(asked, dataset)
     lines = [f"{track.slug}: {track.protocol.about}", f"on {device_name(asked.hardware)}, {asked.hardware.precision}", ""]
     lines += _data(asked, dataset, sizes, known)
-    bench = Bench(track, asked.hardware, asked.runs, asked.leaderboards, asked.settings)
+    bench = bench_of(asked)
     seconds_all, bytes_all = 0.0, _mapped_bytes(asked, dataset)
     rows: list[str] = []
     weights: list[str] = []
@@ -105,7 +108,7 @@ def _sizes(asked: Request, dataset: Dataset | None) -> _Sizes:
 def _cost(asked: Request, name: str, sizes: _Sizes) -> tuple[int, float, int]:
     """Steps, seconds to train and translate, and bytes of weights, checkpoint and images, about."""
     with registry.blaming(name):
-        cls = registry.load_method(name)
+        cls = registry.load_learner(name)
         torch.manual_seed(key(0, "plan"))
         method = asked.hardware.prepare(cls(config_of(name, asked.track.preset, asked.settings), *sizes.channels))
         batch_size = getattr(method.config, "batch_size", 1)
@@ -119,8 +122,15 @@ def _cost(asked: Request, name: str, sizes: _Sizes) -> tuple[int, float, int]:
     return steps, seconds, 2 * weights + moving + n_test * sizes.channels[1] * sizes.test_px[0] * sizes.test_px[1]
 
 
-def _seconds_per_step(method: Method, batch_size: int, sizes: _Sizes, hardware: Hardware) -> float:
+def _seconds_per_step(method: Learner, batch_size: int, sizes: _Sizes, hardware: Hardware) -> float:
     """Of a step on one image where that is slow: then the images follow each other, whatever the batch."""
+    if isinstance(method, Matcher):
+        known = _patches(method.labelled_rows, sizes.train_px[0], sizes.channels, labelled=True)
+        rest = _patches(batch_size - method.labelled_rows, sizes.train_px[0], sizes.channels, labelled=False)
+        matched = MatchBatch(known, rest).to(hardware.device, hardware.memory_format)
+        game = Game(method.train(), hardware)
+        return _timed(lambda i: game.step(matched, i, 0.5, 0), hardware)
+    assert isinstance(method, Method)
     seconds = _timed(_step(method, 1, sizes, hardware), hardware)
     if batch_size == 1 or seconds >= TIMED_SECONDS:
         return seconds * batch_size
@@ -143,8 +153,25 @@ class _EnoughSeen(Exception):
     """A sampler was watched for long enough."""
 
 
-def _seconds_per_image(method: Method, sizes: _Sizes, hardware: Hardware) -> float:
+def _patches(n: int, search_px: int, channels: tuple[int, int], *, labelled: bool) -> Patches | None:
+    """Random templates and search images; None for none."""
+    if not n:
+        return None
+    seeds, inner = torch.arange(n), template_px(search_px)
+    template = normal(seeds, (channels[0], inner, inner), "template").clamp(-1, 1)
+    search = normal(seeds, (channels[1], search_px, search_px), "search").clamp(-1, 1)
+    return Patches(
+        template, search, seeds, tuple(map(str, range(n))), torch.zeros(n, 2, dtype=torch.int64) if labelled else None
+    )
+
+
+def _seconds_per_image(method: Learner, sizes: _Sizes, hardware: Hardware) -> float:
     """Of a sampler that takes long, from its first network evaluations."""
+    if isinstance(method, Matcher):
+        pairs = _patches(MATCHED, sizes.test_px[0], sizes.channels, labelled=False)
+        assert pairs is not None
+        return _timed(lambda i: match(method, pairs.template, pairs.search, hardware), hardware) / MATCHED
+    assert isinstance(method, Method)
     seeds = torch.arange(BATCH_SIZE)
     source = normal(seeds, (sizes.channels[0], *sizes.test_px), "plan").clamp(-1, 1)
     calls: Counter[nn.Module] = Counter()

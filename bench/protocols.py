@@ -22,6 +22,11 @@ UNREFERENCED = ("dbcnn", "nima", "total_variation")  # of single images
 AUDITS = ("psnr_shift", "ssim_shift", "copy_ratio")  # never ranked by; of pairs
 PAIRED = ("psnr", "ssim", "lpips", "fid", "kid", "scc", "sam", *UNREFERENCED, *AUDITS)
 UNPAIRED = ("fid", "kid", *UNREFERENCED)
+MATCHING: dict[str, Any] = {
+    "task": "matching",
+    "metrics": ("cmr_1", "cmr_2", "cmr_5", "distance", "rmse_px"),
+    "main_metric": "cmr_2",
+}
 
 
 @dataclass(frozen=True)
@@ -29,10 +34,10 @@ class Size:
     """How large one preset of a protocol is."""
 
     budget_images: int  # images seen by the translator in training
-    train_crop_px: int | None  # side of the random training crop; None: whole images
+    train_crop_px: int | None  # side of the random training crop; None: whole images; of matching, the search image
     test_crop_px: int | None  # side of the centre crop of test images; crop, never resize
     n_train: int | None = None  # the first so many training ids of a keyed shuffle; None: all
-    n_paired: int | None = None  # of them, those whose pairs a semi-supervised method sees; None: a tenth
+    n_paired: int | None = None  # those whose pairs a semi-supervised method sees; None: a tenth; labelled; None: a 16th
     n_test: int | None = None
     first_test: bool = False  # the first n_test in the order of the ids, as some papers do, not of a shuffle
     options: Options = ()  # of the dataset
@@ -115,11 +120,26 @@ EMBEDDED = (
         main_metric="total_variation",
         judges=("segmentation", "adaptation"),
     ),
-    _synthetic(
-        "synthetic-match",
-        "a SAR template of 192 px searched in an optical image of 256 px",
-        "matching",
-        REPEAT,
+    Protocol(
+        name="synthetic-match",
+        about="the procedural landscape: a SAR template of 192 px searched in an optical image of 256 px",
+        dataset="synthetic",
+        sizes={
+            "tiny": Size(2_400, 128, 256, options=(("n_test", "48"), ("n_train", "384"), ("size_px", "256"))),
+            "bench": Size(400_000, 256, 256, options=(("n_test", "1000"), ("n_train", "6000"), ("size_px", "256"))),
+            "paper": Size(1_200_000, 256, 256, options=(("n_test", "1000"), ("n_train", "6000"), ("size_px", "256"))),
+        },
+        options=REPEAT,
+        **MATCHING,
+    ),
+    Protocol(
+        name="pairs-match",
+        about="your own folder of registered pairs, given by --data: a template of 192 px searched in an image of 256 px",
+        dataset="pairs",
+        sizes={"tiny": Size(2_400, 128, 256), "bench": Size(400_000, 256, 256), "paper": Size(1_200_000, 256, 256)},
+        options=REPEAT,
+        any_folder=True,
+        **MATCHING,
     ),
     Protocol(
         name="pairs",
@@ -380,16 +400,14 @@ def _s2m2sar(name: str, about: str, dataset: str, n_paired: int, n_train: int, n
     return Protocol(
         name,
         about,
-        "matching",
-        dataset,
-        {
-            "tiny": Size(8_000, None, None, 320, 20, 48),
-            "bench": Size(400_000, None, None, n_train // 8, n_paired // 8, min(n_test, 1_000)),
-            "paper": Size(160_000 * 16, None, None, n_train, n_paired, n_test),
+        dataset=dataset,
+        sizes={
+            "tiny": Size(2_400, 128, 256, 320, 20, 48),
+            "bench": Size(400_000, 256, 256, n_train // 8, n_paired // 8, min(n_test, 1_000)),
+            "paper": Size(160_000 * 16, 256, 256, n_train, n_paired, n_test),
         },
         options=REPEAT,
-        metrics=("matching",),
-        main_metric="matching",
+        **MATCHING,
     )
 
 

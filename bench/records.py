@@ -32,12 +32,13 @@ from pydantic import (
     model_validator,
 )
 
+from sarbench.bench import match_scores
 from sarbench.bench.errors import ContractError
 from sarbench.bench.judged import MAX_BYTES as MAX_MATRICES_BYTES
 from sarbench.bench.judged import Judgements, read_matrices, refuse_other_numbers
 from sarbench.bench.scores import count_shifts
 from sarbench.bench.storage import json_bytes, value_digest, write_bytes, write_together
-from sarbench.bench.summary import Summary, summarise
+from sarbench.bench.summary import Aggregate, Summary, summarise
 from sarbench.bench.tracks import MAX_OPTION, MAX_SLUG
 
 TOLERANCE = 1e-9  # between a recorded score and the one recomputed from the rows
@@ -94,6 +95,7 @@ class Terms(_Model):
     model_config = ConfigDict(extra="allow")
 
     name: Slug
+    task: Line
     dataset: Name
     preset: Name
     metrics: Annotated[list[Name], Field(min_length=1, max_length=64)]
@@ -175,6 +177,7 @@ class Score(_Model):
     higher_is_better: bool
     decimals: Annotated[int, Field(ge=0, le=10)]
     of_set: bool = False  # one value for the whole set of images, without rows
+    aggregate: Aggregate = "mean"  # what makes the value of the rows
     ranked: bool = True  # False: shown apart, never ranked by
     ranked_from: AtLeastOne = 1  # images below which a board shows the value and does not rank by it
 
@@ -277,6 +280,11 @@ class Record(_Model):
         return label(self.method, self.variant)
 
     @property
+    def of_matching(self) -> bool:
+        """Is this the run of a matcher? Its rows then hold true and found offsets, from which all scores follow."""
+        return self.terms.task == "matching"
+
+    @property
     def track_parts(self) -> tuple[str | None, int | None]:
         """The data folder's name and the budget in images, each None where the slug does not name it."""
         name, preset, budget = re.escape(self.terms.name), re.escape(self.terms.preset), self.terms.size.budget_images
@@ -345,10 +353,10 @@ class Store:
     def write(self, record: Record, rows: pd.DataFrame, strip: bytes | None = None, judged: bytes | None = None) -> Path:
         """Keep a run; returns the path of its record.
 
-        `rows` has the columns id, scene (None: not known), one a measured metric, and shift_y and shift_x where the record
-        has shifts; and one row a test image. `strip` is a JPEG of `strip.tiles`; `judged` the matrices behind what judges
-        said (`judged.Verdicts.to_csv`). The record is written last: it never stands without its rows. ContractError where
-        record and rows, or matrices, disagree.
+        `rows` has the columns id, scene (None: not known), one a measured metric, shift_y and shift_x where the record
+        has shifts, and those of `match_scores.OFFSET_COLUMNS` for a matcher; and one row a test image. `strip` is a JPEG
+        of `strip.tiles`; `judged` the matrices behind what judges said (`judged.Verdicts.to_csv`). The record is written
+        last: it never stands without its rows. ContractError where record and rows, or matrices, disagree.
         """
         rows = _in_order(record, rows)
         _refuse_wrong_rows(record, rows)
@@ -455,8 +463,8 @@ def _with_rows(record: Record) -> list[str]:
 
 def _columns(record: Record) -> list[str]:
     """The columns of the rows of a record."""
-    shifts = [] if record.shifts is None else list(SHIFT_COLUMNS)
-    return ["id", "scene", *_with_rows(record), *shifts]
+    beside = match_scores.OFFSET_COLUMNS if record.of_matching else () if record.shifts is None else SHIFT_COLUMNS
+    return ["id", "scene", *_with_rows(record), *beside]
 
 
 def _in_order(record: Record, rows: pd.DataFrame) -> pd.DataFrame:
@@ -480,9 +488,12 @@ def _refuse_wrong_rows(record: Record, rows: pd.DataFrame) -> None:
     if len(rows) != record.dataset.n_test or rows["id"].nunique() != len(rows):
         raise ContractError(f"{len(rows)} rows, {rows['id'].nunique()} different ids; expected {record.dataset.n_test}")
     for metric in measured:
-        scored, found = record.scores[metric].summary, summarise(rows[metric])
+        scored, found = record.scores[metric].summary, summarise(rows[metric], record.scores[metric].aggregate)
         if not all(_equal(a, b) for a, b in zip(scored, found, strict=True)):
             raise ContractError(f"{metric} is recorded as {_numbers(scored)}, but its rows give {_numbers(found)}")
+    if record.of_matching:
+        columns = {name: rows[name].to_numpy() for name in (*measured, *match_scores.OFFSET_COLUMNS)}
+        match_scores.refuse_wrong_rows(columns, TOLERANCE)
     if record.shifts is not None:
         moves = rows[list(SHIFT_COLUMNS)].to_numpy(np.float64)
         whole = bool((np.abs(moves) < 100).all() and (moves == np.rint(moves)).all())

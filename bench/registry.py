@@ -27,8 +27,9 @@ from sarbench.bench.errors import ContractError
 
 if TYPE_CHECKING:
     from sarbench.bench.dataset import Dataset
-    from sarbench.bench.interface import Method
+    from sarbench.bench.interface import Learner, Method
     from sarbench.bench.judge import Judge
+    from sarbench.bench.matcher import Matcher
     from sarbench.bench.metric import Metric
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -117,16 +118,57 @@ def find(kind: str, name: str) -> Plugin:
 
 
 def load_method(name: str) -> type[Method]:
-    """The method class of that name; ContractError for a file that can't be imported, or holds no whole method."""
-    from sarbench.bench.interface import Card, Method
+    """The translation method of that name; ContractError as for `load_learner`, and for a matcher."""
+    from sarbench.bench.interface import Method
+
+    cls = load_learner(name)
+    if not issubclass(cls, Method):
+        raise ContractError(f"{name} is a matcher: it translates nothing; run it on a protocol such as synthetic-match")
+    return cls
+
+
+def load_matcher(name: str) -> type[Matcher]:
+    """The matcher of that name; ContractError as for `load_learner`, and for a translation method."""
+    from sarbench.bench.matcher import Matcher
+
+    cls = load_learner(name)
+    if not issubclass(cls, Matcher):
+        raise ContractError(f"{name} translates images: it matches nothing; choose from: {', '.join(methods_for('matching'))}")
+    return cls
+
+
+def load_learner(name: str) -> type[Learner]:
+    """The class of that name in `methods/`, whatever its task.
+
+    ContractError for a file that can't be imported, or holds no whole class, or one of another task than its card says.
+    """
+    from sarbench.bench.interface import Card, Learner, Method
+    from sarbench.bench.matcher import Matcher
 
     module = _import(find("methods", name))
-    cls = _only_class(module, Method)
+    cls = _only_class(module, Learner, "Method or Matcher")
     if not isinstance(getattr(cls, "card", None), Card):
         raise ContractError(f"{module.__file__}: {cls.__name__} has no card; write `card = Card(...)` in the class body")
     if inspect.isabstract(cls):
         raise ContractError(f"{module.__file__}: {cls.__name__} lacks {', '.join(sorted(cls.__abstractmethods__))}; define it")
+    base = {"translation": Method, "matching": Matcher}[cls.card.task]
+    if not issubclass(cls, base):
+        raise ContractError(
+            f"{module.__file__}: its card says task={cls.card.task!r}, so {cls.__name__} must be a {base.__name__}"
+        )
     return cls
+
+
+def task_of(name: str) -> str:
+    """What a method does, "translation" or "matching", read from its card, without importing it where its file is known."""
+    if find("methods", name).path is None:
+        return load_learner(name).card.task
+    return str(card_of("methods", name).get("task", "translation"))
+
+
+def methods_for(task: str) -> list[str]:
+    """The names of all methods of a task, sorted."""
+    return [name for name in names("methods") if task_of(name) == task]
 
 
 def load_dataset(name: str) -> type[Dataset]:
@@ -292,7 +334,7 @@ def _import_file(plugin: Plugin) -> ModuleType:
     return module
 
 
-def _only_class(module: ModuleType, base: type) -> Any:
+def _only_class(module: ModuleType, base: type, called: str = "") -> Any:
     classes = [
         value
         for value in vars(module).values()
@@ -300,5 +342,5 @@ def _only_class(module: ModuleType, base: type) -> Any:
     ]
     if len(classes) != 1:
         found = ", ".join(c.__name__ for c in classes) or "none"
-        raise ContractError(f"{module.__file__}: expected one subclass of {base.__name__} in a file, found {found}")
+        raise ContractError(f"{module.__file__}: expected one subclass of {called or base.__name__} in a file, found {found}")
     return classes[0]

@@ -18,7 +18,7 @@ def config_of(name: str, preset: str, settings: Settings) -> Any:
 
     Raises ContractError for a field that the method does not have, and for a value that the field does not take.
     """
-    cls = registry.load_method(name)
+    cls = registry.load_learner(name)
     config = cls.presets[preset]
     if not settings or cls.card.role == "floor":
         return config

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from sarbench.bench.errors import ContractError
+
+Aggregate = Literal["mean", "root mean square"]  # what makes one value of a metric's rows
 
 
 class Summary(NamedTuple):
     """One metric over all samples: nothing that is undefined or infinite is averaged away."""
 
-    value: float | None  # the mean; None: a row is undefined or infinite, or there is none
-    std: float | None  # over the samples, with n - 1; None: no mean, or fewer than two rows
+    value: float | None  # the aggregate, usually the mean; None: a row is undefined or infinite, or there is none
+    std: float | None  # over the samples, with n - 1; None: no mean, or fewer than two rows, or another aggregate
     n: int  # samples scored; 0: not measured
     undefined: int  # of them NaN
     infinite: int
 
 
-def summarise(values: Iterable[float]) -> Summary:
+def summarise(values: Iterable[float], aggregate: Aggregate = "mean") -> Summary:
     """The aggregate of a metric's rows, the same for any order of them. ContractError for -inf, which no metric may give."""
     rows = [float(value) for value in values]
     undefined, infinite = sum(map(math.isnan, rows)), sum(map(math.isinf, rows))
@@ -27,6 +29,8 @@ def summarise(values: Iterable[float]) -> Summary:
         raise ContractError("a metric gave -inf; it must give NaN where it is undefined")
     if undefined or infinite or not rows:
         return Summary(None, None, len(rows), undefined, infinite)
+    if aggregate == "root mean square":
+        return Summary(math.sqrt(math.fsum(v**2 for v in rows) / len(rows)), None, len(rows), 0, 0)
     mean = math.fsum(rows) / len(rows)
     std = math.sqrt(math.fsum((v - mean) ** 2 for v in rows) / (len(rows) - 1)) if len(rows) > 1 else None
     return Summary(mean, std, len(rows), 0, 0)

@@ -16,7 +16,6 @@ import torch
 from sarbench.bench import leaderboard
 from sarbench.bench.pipeline import Bench
 from sarbench.bench.train import Game
-from sarbench.bench.translate import BATCH_SIZE, translate_padded
 
 Shown = Callable[[], AbstractContextManager[None]]
 
@@ -60,14 +59,12 @@ def test_seconds_per_training_step(bench: Bench, run: tuple[str, int], benchmark
     benchmark.pedantic(lambda: _finish(bench, game.step(batch, 0, 0.0, seed)), rounds=5, iterations=1, warmup_rounds=2)
 
 
-def test_seconds_per_translated_batch(bench: Bench, run: tuple[str, int], benchmark: Any) -> None:
-    """How long this run takes to translate one batch of test images."""
+def test_seconds_per_test_batch(bench: Bench, run: tuple[str, int], benchmark: Any) -> None:
+    """How long this run takes to translate, or to match, one batch of test images."""
     name, seed = run
     method, _ = bench.trained(name, seed)
-    source = torch.from_numpy(bench.material.images.source(bench.material.test[0]))
-    batch, seeds = source.expand(BATCH_SIZE, -1, -1, -1).contiguous(), torch.arange(BATCH_SIZE)
-    benchmark.extra_info["images_per_batch"] = BATCH_SIZE
-    benchmark.pedantic(lambda: translate_padded(method, batch, seeds, bench.hardware), rounds=3, iterations=1, warmup_rounds=1)
+    benchmark.extra_info["images_per_batch"] = bench.test_batch_size
+    benchmark.pedantic(bench.one_batch(method), rounds=3, iterations=1, warmup_rounds=1)
 
 
 def _finish(bench: Bench, losses: dict[str, torch.Tensor]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sarbench.bench import registry
+from sarbench.bench import match_scores, registry
 from sarbench.bench.errors import ContractError
 from sarbench.bench.protocols import PROTOCOLS, Preset, Protocol, Size
 
@@ -48,7 +48,8 @@ class Track:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The protocol's metrics that this version of the suite has."""
-        return tuple(name for name in self.protocol.metrics if name in registry.names("metrics"))
+        known = metrics_for(self.protocol.task)
+        return tuple(name for name in self.protocol.metrics if name in known)
 
     @property
     def main_metric(self) -> str:
@@ -81,9 +82,14 @@ class Track:
         return {**protocol, **chosen, "preset": self.preset, "size": asdict(self.size), "options": dict(self.options)}
 
 
+def metrics_for(task: str) -> list[str]:
+    """The names of the metrics that this version of the suite has for a task."""
+    return list(match_scores.SCORES) if task == "matching" else registry.names("metrics")
+
+
 def not_yet(protocol: Protocol) -> list[str]:
     """What a protocol asks for that this version of the suite does not have."""
-    known = registry.names("metrics")
+    known = metrics_for(protocol.task)
     lacking = [f"metric {name}" for name in protocol.metrics if name not in known]
     return lacking + [f"judge {name}" for name in protocol.judges if name not in registry.names("judges")]
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors.torch
 import torch
@@ -24,12 +24,14 @@ from torch import Tensor, nn
 
 from sarbench.bench import ranks
 from sarbench.bench.errors import ContractError
-from sarbench.bench.interface import Batch, Method, Optimizer, key
+from sarbench.bench.interface import Batch, Learner, Optimizer, key
 from sarbench.bench.loader import Steps, step_batches
+from sarbench.bench.matcher import MatchBatch
 from sarbench.bench.progress import Progress
 from sarbench.bench.storage import naming, write_bytes
 
 NO_TURN = "{title}: training_step gives no turns; let it yield a player and its losses"
+AnyLearner = TypeVar("AnyLearner", bound=Learner)
 LOG_ROWS = 500  # rows of log.jsonl that a whole run writes, about
 
 
@@ -72,7 +74,7 @@ class Hardware:
         """The precision of a method's code; losses are summed in float32 outside it."""
         return torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=self.precision == "bfloat16")
 
-    def prepare(self, method: Method) -> Method:
+    def prepare(self, method: AnyLearner) -> AnyLearner:
         """Move a method to the device, in the memory format, compiled if asked."""
         torch.use_deterministic_algorithms(self.deterministic, warn_only=True)
         torch.backends.cudnn.benchmark = not self.deterministic
@@ -100,7 +102,7 @@ class Report:
 class Game:
     """The players of a method, each with its optimiser and, where it asks for one, its moving average."""
 
-    def __init__(self, method: Method, hardware: Hardware) -> None:
+    def __init__(self, method: Learner, hardware: Hardware) -> None:
         self.method, self.hardware = method, hardware
         self.players = method.players()
         self.parameters = {name: player.parameters() for name, player in self.players.items()}
@@ -114,10 +116,12 @@ class Game:
             name: [p.detach().clone() for p in self.parameters[name]] for name, player in self.players.items() if player.ema
         }
 
-    def step(self, batch: Batch, step: int, progress: float, seed: int) -> dict[str, Tensor]:
+    def step(self, batch: Batch | MatchBatch, step: int, progress: float, seed: int) -> dict[str, Tensor]:
         """One training step: every turn of `training_step`; returns the losses as "player.term", detached."""
         torch.manual_seed(key(seed, "step", step, ranks.rank()))
-        parts = batch.parts(self.hardware.accumulate) if self.hardware.accumulate > 1 else [batch]
+        parts: Sequence[Batch | MatchBatch] = [batch]
+        if self.hardware.accumulate > 1:
+            parts = batch.parts(self.hardware.accumulate)
         games = [self.method.training_step(part, progress) for part in parts]
         if not isinstance(games[0], Iterator):
             raise ContractError(NO_TURN.format(title=self.method.card.title))
@@ -228,7 +232,7 @@ class Game:
 
 
 def train(
-    method: Method,
+    method: Learner,
     steps: Steps,
     folder: Path,
     *,
@@ -305,7 +309,7 @@ def train(
     )
 
 
-def _finite_losses(method: Method, pending: Sequence[tuple[int, Mapping[str, Tensor]]]) -> dict[str, float]:
+def _finite_losses(method: Learner, pending: Sequence[tuple[int, Mapping[str, Tensor]]]) -> dict[str, float]:
     """The losses of the last pending step as numbers; ContractError for the first that is not finite."""
     values: dict[str, float] = {}
     for step, losses in pending:
@@ -412,7 +416,7 @@ def _save_checkpoint(game: Game, folder: Path, step: int, run_key: str, keep: in
     ranks.barrier()
 
 
-def _rank_local(method: Method) -> dict[str, Tensor]:
+def _rank_local(method: Learner) -> dict[str, Tensor]:
     """The state of modules that every rank keeps for itself, such as image pools (`rank_local = True`)."""
     return {
         f"{prefix}.{name}": value

@@ -20,7 +20,7 @@ TABLES = {"2": {"": {}, "CAM": {"msm": "off"}, "MSM": {"cam": "false"}}}
 
 def test_every_row_runs_with_its_own_settings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(registry, "load_method", lambda name: SimpleNamespace(ablations=TABLES))
+    monkeypatch.setattr(registry, "load_learner", lambda name: SimpleNamespace(ablations=TABLES))
     monkeypatch.setattr(ablate, "request", lambda asked: asked)
     monkeypatch.setattr("sarbench.bench.pipeline.run_all", lambda asked: seen.append(asked) or int(len(seen) == 2))
     assert cli.main(["ablate", "m", "--table", "2", "--budget", "8"]) == 1  # the second row failed, the third still ran
@@ -30,7 +30,7 @@ def test_every_row_runs_with_its_own_settings(monkeypatch: pytest.MonkeyPatch, c
 
 
 def test_a_table_that_the_method_does_not_know_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "load_method", lambda name: SimpleNamespace(ablations=TABLES))
+    monkeypatch.setattr(registry, "load_learner", lambda name: SimpleNamespace(ablations=TABLES))
     with pytest.raises(ContractError, match="m knows no ablation '7'; it knows: 2"):
         ablate.rows_of("m", "7")
 
@@ -69,7 +69,7 @@ def test_a_board_shows_rows_beside_the_published_ones(make_run, monkeypatch: pyt
 
 @pytest.mark.parametrize("name", [name for name in registry.names("methods") if registry.ablations_of(name)])
 def test_every_row_of_a_method_is_a_config_that_builds(name: str) -> None:
-    cls = registry.load_method(name)
+    cls = registry.load_learner(name)
     assert registry.ablations_of(name) == cls.ablations, "write the tables as literals"
     channels = 3 if cls.card.channels == "same" else 1
     for rows in cls.ablations.values():

@@ -38,6 +38,7 @@ def allowed(file: Path) -> tuple[str, ...] | None:
     if part[0] == "methods" and len(part) == 2:
         return (
             "sarbench.bench.interface",
+            "sarbench.bench.matcher",
             *FRAMED,
             "sarbench.methods.frames",
         )

@@ -474,14 +474,14 @@ def a_plugin_that_fails_while_it_is_imported(root: Path) -> list[str]:
     return new_method("class Small(", "RATE = 1 / 0\n\n\nclass Small(")
 
 
-@bad(r"new\.py: expected one subclass of Method in a file, found Small, Other")
+@bad(r"new\.py: expected one subclass of Method or Matcher in a file, found Small, Other")
 def a_plugin_of_two_methods(root: Path) -> list[str]:
     words = new_method()
     Path("new.py").write_text(HONEST + "\n\nclass Other(Small):\n    pass\n")
     return words
 
 
-@bad(r"new\.py: expected one subclass of Method in a file, found none")
+@bad(r"new\.py: expected one subclass of Method or Matcher in a file, found none")
 def a_plugin_of_no_method(root: Path) -> list[str]:
     words = new_method()
     Path("new.py").write_text("x = 1\n")

@@ -86,7 +86,7 @@ def test_a_file_must_hold_one_method(tmp_path: Path, text: str) -> None:
     name = f"counted_{abs(hash(text))}"
     (tmp_path / f"{name}.py").write_text(text)
     registry.add_plugin(tmp_path / f"{name}.py")
-    with pytest.raises(ContractError, match="expected one subclass of Method"):
+    with pytest.raises(ContractError, match="expected one subclass of Method or Matcher"):
         registry.load_method(name)
 
 

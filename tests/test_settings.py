@@ -33,7 +33,7 @@ class Method:
 
 @pytest.fixture
 def plugin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "load_method", lambda name: Method)
+    monkeypatch.setattr(registry, "load_learner", lambda name: Method)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from sarbench.bench import registry
 from sarbench.bench.domains import Joined
 from sarbench.bench.errors import ContractError
 from sarbench.bench.protocols import PROTOCOLS
-from sarbench.bench.tracks import find_data, how_to_get, not_yet, track
+from sarbench.bench.tracks import find_data, how_to_get, metrics_for, not_yet, track
 
 SMALL = {"size_px": "32", "n_train": "6", "n_test": "3"}
 
@@ -51,20 +51,20 @@ def test_a_plan_may_be_made_without_the_data(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_track_takes_the_metrics_that_there_are_and_names_the_others() -> None:
     for protocol in PROTOCOLS.values():
-        if protocol.task == "matching" or protocol.needs_data:
+        if protocol.needs_data:
             continue
         made = track(protocol.name, "tiny")
         assert made.metrics
-        assert set(made.metrics) <= set(registry.names("metrics"))
+        assert set(made.metrics) <= set(metrics_for(protocol.task))
         assert made.main_metric in made.metrics
         lacking = {name.removeprefix("metric ") for name in not_yet(protocol) if name.startswith("metric ")}
         assert set(made.metrics) | lacking == set(protocol.metrics)
         assert made.terms()["metrics"] == made.metrics
 
 
-def test_only_matching_and_the_judge_of_adaptation_are_still_to_come() -> None:
+def test_only_the_judge_of_adaptation_is_still_to_come() -> None:
     lacking = {what for protocol in PROTOCOLS.values() for what in not_yet(protocol)}
-    assert lacking == {"metric matching", "judge adaptation"}
+    assert lacking == {"judge adaptation"}
     assert not_yet(PROTOCOLS["synthetic"]) == not_yet(PROTOCOLS["pairs"]) == []
     assert not_yet(PROTOCOLS["sruit-3"]) == []
 
