@@ -110,8 +110,13 @@ def _how_tested(board: Board, tested: Sequence[str]) -> list[str]:
         f"{number(found, board.newest.scores[metric].decimals)} {markdown.text(board.newest.scores[metric].unit)}".rstrip()
         + f" in `{metric}`"
         for metric in tested
-        if not math.isnan(found := board.verdicts[metric].comparison.smallest)
+        if not math.isinf(found := board.verdicts[metric].comparison.smallest)
     ]
+    if any(math.isinf(board.verdicts[metric].comparison.smallest) for metric in tested):
+        lines.append(
+            "Too few scenes for so many methods: the tests can tell none of them apart, however large the difference, so that "
+            "all are bold. Compare fewer methods, or test on more scenes."
+        )
     if smallest:
         lines.append(
             f"Two methods are told apart by a paired test over scenes, with Holm's correction at {100 * ALPHA:.0f} %. "

@@ -163,7 +163,7 @@ class Comparison:
 
     means: Float[np.ndarray, " n"]  # higher is better here, whatever the metric
     p: Float[np.ndarray, "n n"]  # adjusted; 1 on the diagonal
-    smallest: float  # the difference that this board would see with probability POWER; NaN where nothing can be tested
+    smallest: float  # the difference that this board would see with probability POWER; inf where it can see none at all
 
     @property
     def beats(self) -> Bool[np.ndarray, "n n"]:
@@ -194,7 +194,7 @@ def compare(tables: Sequence[Table], scenes: Scenes, *, higher_is_better: bool =
     n, pairs = len(tables), list(combinations(range(len(tables)), 2))
     p = np.ones((n, n))
     if not pairs or len(sums[0][1]) < 2:
-        return Comparison(means, p, math.nan)
+        return Comparison(means, p, math.inf)
     differences = np.stack([sums[i][0].mean(0) - sums[j][0].mean(0) for i, j in pairs])
     raw = sign_flip(differences, seed=seed)
     trainings = [totals.sum(1) / counts.sum() for totals, counts in sums]
@@ -220,6 +220,8 @@ def _smallest(
 ) -> float:
     """Of the typical pair: by how much means must differ to be told apart after the first step of Holm's correction."""
     scenes = len(counts)
+    if 2.0 ** (1 - scenes) * len(pairs) >= ALPHA:  # the least p-value that flipped signs can give, after Holm's first step
+        return math.inf
     centred = differences - differences.sum(1, keepdims=True) / counts.sum() * counts
     variance = scenes / (scenes - 1) * (centred**2).sum(1) / counts.sum() ** 2
     for at, (i, j) in enumerate(pairs):

@@ -77,6 +77,16 @@ def test_a_page_says_what_its_marks_rest_on(board):
     assert "rank |" not in render(SLUG, records)
 
 
+def test_a_page_says_where_no_difference_could_be_seen(board):
+    records, rows = board(
+        ("a", "method", 0, 0.5), ("b", "method", 0, 0.4), ("c", "method", 0, 0.1), scene=lambda i: f"scene {i % 4}"
+    )
+    text = render(SLUG, records, rows)
+    assert "Too few scenes for so many methods" in text
+    assert "Differences that this board sees" not in text
+    assert "Too few scenes" not in render(SLUG, *board(("a", "method", 0, 0.5), ("b", "method", 0, 0.4)))
+
+
 def test_images_of_unknown_scenes_are_said_to_be_taken_for_scenes(board):
     records, rows = board(("a", "method", 0, 0.5), ("b", "method", 0, 0.4), scene=lambda i: "")
     assert "over images, each taken for a scene of its own" in render(SLUG, records, rows)

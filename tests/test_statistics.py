@@ -176,4 +176,13 @@ def test_a_lower_score_is_better_where_the_metric_says_so():
 def test_one_scene_tells_nothing_apart():
     found = compare([np.full((1, 9), 1.0), np.full((1, 9), 2.0)], np.zeros(9))
     assert found.top.all()
-    assert math.isnan(found.smallest)
+    assert math.isinf(found.smallest)
+
+
+def test_too_few_scenes_for_so_many_methods_see_no_difference_however_large():
+    scenes = np.arange(6)  # signs of six scenes: p of 1/32 at least
+    far = [np.full((1, 6), 10.0 * i) + np.random.default_rng(i).normal(size=(1, 6)) for i in range(3)]
+    assert compare(far[:2], scenes).beats.any()
+    assert math.isfinite(compare(far[:2], scenes).smallest)
+    assert not compare(far, scenes).beats.any()  # three pairs: 3/32 after Holm's correction
+    assert math.isinf(compare(far, scenes).smallest)
