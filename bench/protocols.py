@@ -125,7 +125,7 @@ EMBEDDED = (
         about="the procedural landscape: a SAR template of 192 px searched in an optical image of 256 px",
         dataset="synthetic",
         sizes={
-            "tiny": Size(2_400, 128, 256, options=(("n_test", "48"), ("n_train", "384"), ("size_px", "256"))),
+            "tiny": Size(1_600, 128, 256, options=(("n_test", "48"), ("n_train", "384"), ("size_px", "256"))),
             "bench": Size(400_000, 256, 256, options=(("n_test", "1000"), ("n_train", "6000"), ("size_px", "256"))),
             "paper": Size(1_200_000, 256, 256, options=(("n_test", "1000"), ("n_train", "6000"), ("size_px", "256"))),
         },
@@ -136,7 +136,7 @@ EMBEDDED = (
         name="pairs-match",
         about="your own folder of registered pairs, given by --data: a template of 192 px searched in an image of 256 px",
         dataset="pairs",
-        sizes={"tiny": Size(2_400, 128, 256), "bench": Size(400_000, 256, 256), "paper": Size(1_200_000, 256, 256)},
+        sizes={"tiny": Size(1_600, 128, 256), "bench": Size(400_000, 256, 256), "paper": Size(1_200_000, 256, 256)},
         options=REPEAT,
         any_folder=True,
         **MATCHING,
@@ -402,7 +402,7 @@ def _s2m2sar(name: str, about: str, dataset: str, n_paired: int, n_train: int, n
         about,
         dataset=dataset,
         sizes={
-            "tiny": Size(2_400, 128, 256, 320, 20, 48),
+            "tiny": Size(1_600, 128, 256, 320, 20, 48),
             "bench": Size(400_000, 256, 256, n_train // 8, n_paired // 8, min(n_test, 1_000)),
             "paper": Size(160_000 * 16, 256, 256, n_train, n_paired, n_test),
         },

@@ -167,7 +167,7 @@ def test_a_switch_gives_these_losses_all_finite(changes: dict[str, Any], terms: 
 
 
 def test_every_switch_of_the_card_changes_a_loss() -> None:
-    usual = {name: float(loss) for name, loss in losses(built()).items()}
+    usual = {name: loss.item() for name, loss in losses(built()).items()}
     for changes, term in (
         ({"enhancement_passes": 2}, "shallow"),
         ({"normalisation": "full"}, "shallow"),
@@ -183,7 +183,7 @@ def test_every_switch_of_the_card_changes_a_loss() -> None:
         ({"histogram_pool": 2}, "independence"),
         ({"histogram_scale": "minmax"}, "independence"),
     ):
-        assert float(losses(built(**changes))[term]) != usual[term], f"{changes} changes nothing"
+        assert losses(built(**changes))[term].item() != usual[term], f"{changes} changes nothing"
 
 
 def test_the_prediction_is_of_one_level_or_of_the_product() -> None:

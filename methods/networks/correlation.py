@@ -20,18 +20,18 @@ EPS = 1e-8  # of a range that is divided by
 def similarity(
     template: Float[Tensor, "B C h w"], search: Float[Tensor, "B C H W"], normalisation: Normalisation
 ) -> Float[Tensor, "B P Q"]:
-    """How alike a template is to each place that it fits into, a mean over channels; P = H - h + 1, Q = W - w + 1.
+    """How alike a template is to each place that it fits into, in [0, 1], a mean over channels; P = H - h + 1, Q = W - w + 1.
 
     full   each channel's correlation from its least to its largest value over the whole map, where the template also hangs
-           over the border, as the released code of S2M2-SAR has it; in [0, 1]
-    valid  the same over the places where the template fits; in [0, 1]
-    ncc    normalised cross-correlation: the coefficient between the template and the window below it; in [-1, 1]
+           over the border, as the released code of S2M2-SAR has it
+    valid  the same over the places where the template fits
+    ncc    normalised cross-correlation: (1 + c) / 2, with the coefficient c of the template and the window below it
     """
     with torch.autocast("cuda" if search.is_cuda else "cpu", enabled=False):  # there is none of the meta device
         wide = torch.promote_types(torch.promote_types(template.dtype, search.dtype), torch.float32)
         template, search = template.to(wide), search.to(wide)
         if normalisation == "ncc":
-            return ncc(template, search).mean(1)
+            return (1 + ncc(template, search).mean(1)) / 2  # not below 0, since surfaces of two levels are multiplied
         whole = full_correlation(template, search) if normalisation == "full" else valid_correlation(template, search)
         least, largest = whole.amin((2, 3), keepdim=True), whole.amax((2, 3), keepdim=True)
         scaled = (whole - least) / (largest - least + EPS)
