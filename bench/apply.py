@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sarbench.bench import registry
 from sarbench.bench.errors import ContractError
+
+if TYPE_CHECKING:
+    from sarbench.bench.interface import Method
+    from sarbench.bench.train import Hardware
 
 DESCRIPTION = (
     "method",
@@ -47,6 +52,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a file that holds the method")
 
 
+def trained(run: Path, hardware: Hardware, changed: Mapping[str, str] = {}) -> tuple[dict[str, Any], Method]:
+    """The description in a run's folder, and its method with the trained weights, on the device; settings may be `changed`.
+
+    ContractError for a folder that is none of a run, a training that has not ended, and weights of other code.
+    """
+    from sarbench.bench.settings import config_of
+    from sarbench.bench.storage import read_json
+    from sarbench.bench.train import read_weights
+
+    if not (run / "run.json").is_file():
+        raise ContractError(f"{run} holds no run.json; name the folder of a run, such as runs/synthetic.tiny/pix2pix/0")
+    described = read_json(run / "run.json", *DESCRIPTION)
+    state = read_weights(run / "weights.safetensors", described["run_key"])
+    if state is None:
+        raise ContractError(f"{run} holds no weights.safetensors of a finished training; run its training to the end")
+    cls = registry.load_method(described["method"])
+    with registry.blaming(described["method"]):
+        config = config_of(described["method"], described["preset"], described["settings"] | dict(changed))
+        method = hardware.prepare(cls(config, described["source_channels"], described["target_channels"]))
+    try:
+        method.load_state_dict(state)
+    except RuntimeError as error:
+        told = " ".join(f"{name}={value}" for name, value in changed.items())
+        remedy = f"leave out --set {told}" if changed else "train it again"
+        raise ContractError(f"the weights in {run} are not of today's {described['method']}; {remedy}") from error
+    return described, method
+
+
 def command(args: argparse.Namespace) -> int:
     """Translate every image; one ContractError names every image that can't be, before the first is made."""
     import numpy as np
@@ -56,36 +89,20 @@ def command(args: argparse.Namespace) -> int:
     from sarbench.bench.keys import key
     from sarbench.bench.options import pair
     from sarbench.bench.progress import Progress
-    from sarbench.bench.settings import config_of
-    from sarbench.bench.storage import read_json, refuse_unwritable
-    from sarbench.bench.train import Hardware, read_weights
+    from sarbench.bench.storage import refuse_unwritable
+    from sarbench.bench.train import Hardware
     from sarbench.bench.translate import backwards, map_of, translate_padded, upper_bound
 
     for plugin in args.plugin:
         registry.add_plugin(plugin)
-    if not (args.run / "run.json").is_file():
-        raise ContractError(f"{args.run} holds no run.json; name the folder of a run, such as runs/synthetic.tiny/pix2pix/0")
-    described = read_json(args.run / "run.json", *DESCRIPTION)
-    state = read_weights(args.run / "weights.safetensors", described["run_key"])
-    if state is None:
-        raise ContractError(f"{args.run} holds no weights.safetensors of a finished training; run its training to the end")
-    cls = registry.load_method(described["method"])
     hardware = Hardware.choose(args.device)
+    changed = dict(pair(text) for text in args.set)
+    described, method = trained(args.run, hardware, changed)
     files = find_images(args.source)
     if not files:
         raise ContractError(f"{args.source} holds no images ({', '.join(SUFFIXES)}); name the folder that holds them")
     if args.out.resolve() == args.source.resolve():
         raise ContractError(f"{args.out} holds the images to translate, which would be overwritten; name another folder")
-    with registry.blaming(described["method"]):
-        settings = described["settings"] | dict(pair(text) for text in args.set)
-        config = config_of(described["method"], described["preset"], settings)
-        method = cls(config, described["source_channels"], described["target_channels"])
-        method = hardware.prepare(method)
-    try:
-        method.load_state_dict(state)
-    except RuntimeError as error:
-        remedy = f"leave out --set {' '.join(args.set)}" if args.set else "train it again"
-        raise ContractError(f"the weights in {args.run} are not of today's {described['method']}; {remedy}") from error
     domain = "source" if args.direction == "AtoB" else "target"
     if args.map:
         if domain == "target":

@@ -209,4 +209,7 @@ def name_of(record: Record) -> str:
         return f"{name} ({record.role})"
     if record.variant:
         name += f" {markdown.text(record.variant)}"
-    return name if record.card.fidelity == "paper" else f"{name} ({record.card.fidelity})"
+    marks = [] if record.card.fidelity == "paper" else [record.card.fidelity]
+    if record.submitted is not None:
+        marks.append(f"submitted, images {'' if record.submitted.verified else 'not '}verified, training not")
+    return f"{name} ({'; '.join(marks)})" if marks else name

@@ -41,6 +41,7 @@ def _about(entry: Entry) -> list[str]:
         return [f"- {facts[0]}. {markdown.text(card.paper)}"]
     facts += [] if markdown.link(card.paper) else [markdown.text(card.paper)]
     facts += [] if card.year is None else [str(card.year)]
+    facts += [] if record.submitted is None else [f"submitted by {markdown.text(', '.join(record.submitted.authors))}"]
     facts += ["its output depends on a seed"] if card.stochastic else []
     facts += [f"{card.evaluations} network evaluations an image with the paper's settings"] if card.evaluations > 1 else []
     if not card.deviations:
@@ -53,7 +54,10 @@ def _about(entry: Entry) -> list[str]:
 
 def _command(board: Board) -> str:
     """How the first row was made."""
-    first = (board.ranked or board.made)[0]
+    own = [entry for entry in board.ranked + board.made if entry.newest.submitted is None]
+    if not own:
+        return "every row was submitted"
+    first = own[0]
     record, seeds = first.newest, [run.seed for run in first.records]
     data, budget = record.track_parts
     words = ["pytest", "bench", "--method", record.method, "--protocol", record.terms.name, "--preset", record.terms.preset]

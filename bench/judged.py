@@ -28,7 +28,9 @@ MAX_BYTES = 64 << 20  # of the file of matrices
 MOST_SEEDS = 16
 MOST_POOLED = 40  # classes, up to which a record holds the pooled matrix too
 MOST_PIXELS = 1 << 40  # of one sample
+MOST_CELLS = 1 << 27  # of all matrices of a record: a GiB
 COLUMNS = ("judge", "net", "images", "direction", "seed", "id", "counts")
+SEED = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 CELL = re.compile(r"([0-9]{1,3})>([0-9]{1,3}):([0-9]{1,13})")
 
 Net = Literal["fixed", "own"]
@@ -157,6 +159,8 @@ def read_matrices(data: bytes, judged: Mapping[str, Judged], ids: Sequence[str])
         for images in record.images
         for seed in record.seeds
     }
+    if len(ids) * sum(classes**2 for classes in sizes.values()) > MOST_CELLS:
+        raise ContractError(f"the matrices of so many classes, judges and samples have more than {MOST_CELLS} cells")
     found = {known: np.zeros((len(ids), classes, classes), np.int64) for known, classes in sizes.items()}
     seen: set[tuple[object, str]] = set()
     try:
@@ -165,6 +169,8 @@ def read_matrices(data: bytes, judged: Mapping[str, Judged], ids: Sequence[str])
             raise ContractError(f"the file of matrices needs the columns {', '.join(COLUMNS)}")
         for line in lines:
             judge, net, images, direction, seed, sample_id, cells = line
+            if SEED.fullmatch(seed) is None:
+                raise ValueError(seed)
             known = (judge, Subject(net, images, direction), int(seed))  # type: ignore[arg-type]
             if known not in found or sample_id not in place or (known, sample_id) in seen:
                 raise ContractError("the file of matrices holds one that is not recorded, or one twice")

@@ -492,7 +492,7 @@ class Bench:
         rows.insert(1, "scene", [material.dataset.scene(sample_id) for sample_id in rows["id"]])
         found = {
             "scores": self._summaries(scores),
-            "by_class": _by_class(scores),
+            "by_class": recorded_classes(scores),
             "shifts": scores.shift_counts() or None,
             "judged": dict(verdicts.judged) or None,
         }
@@ -599,7 +599,7 @@ def ceilings_of(track: Track) -> list[str]:
     return [ceiling.NAME] if track.protocol.paired and track.protocol.task != "matching" else []
 
 
-def _by_class(scores: Scores) -> dict[str, RecordedClass] | None:
+def recorded_classes(scores: Scores) -> dict[str, RecordedClass] | None:
     """Scores by class as a record keeps them."""
     found = {
         name: RecordedClass(

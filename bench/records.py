@@ -9,7 +9,6 @@ never repaired.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import re
@@ -26,7 +25,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    NonNegativeFloat,
     ValidationError,
     field_validator,
     model_validator,
@@ -36,6 +34,16 @@ from sarbench.bench import match_scores
 from sarbench.bench.errors import ContractError
 from sarbench.bench.judged import MAX_BYTES as MAX_MATRICES_BYTES
 from sarbench.bench.judged import Judgements, read_matrices, refuse_other_numbers
+from sarbench.bench.markdown import line
+from sarbench.bench.record_files import (
+    MAX_RECORD_BYTES,
+    MAX_ROWS_BYTES,
+    read_bytes,
+    read_rows,
+    refuse_bad_json,
+    refuse_bad_names,
+    refuse_bad_text,
+)
 from sarbench.bench.scores import count_shifts
 from sarbench.bench.storage import json_bytes, value_digest, write_bytes, write_together
 from sarbench.bench.summary import Aggregate, Summary, summarise
@@ -44,7 +52,7 @@ from sarbench.bench.tracks import MAX_OPTION, MAX_SLUG
 TOLERANCE = 1e-9  # between a recorded score and the one recomputed from the rows
 SHIFT_COLUMNS = ("shift_y", "shift_x")  # px down and px to the right
 JUDGED_SUFFIX = ".judged.csv"
-MAX_RECORD_BYTES = 1 << 20
+LARGEST = 1e12  # of any score, row or cost: larger numbers are no measurement, and sums of them would overflow
 MAX_JSON_CHARACTERS = 50_000  # of the terms, and of the config
 REMEDY = "make each of these runs again, or delete its .json, .csv and .jpg"
 
@@ -70,6 +78,8 @@ Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 AtLeastOne = Annotated[int, Field(ge=1, lt=1 << 63)]
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Amount = Annotated[float, Field(ge=0, le=LARGEST)]
 Line = Annotated[str, Field(max_length=MAX_OPTION)]
 Shift = Annotated[str, Field(pattern=r"^-?[0-9]{1,2},-?[0-9]{1,2}$")]  # px down and px to the right
 Json = Annotated[dict[str, Any], BeforeValidator(_plain_json)]
@@ -134,9 +144,12 @@ class RecordedCard(_Model):
 def recorded_card(card: Mapping[str, Any]) -> RecordedCard:
     """A method's card, as a mapping, as a record keeps it; ContractError naming the fields that no record can keep."""
     try:
-        return RecordedCard(**{name: value for name, value in card.items() if name in RecordedCard.model_fields})
-    except ValidationError as error:
-        raise ContractError(f"the card of {card.get('title')!r} can't be recorded: {in_words(error)}; correct it") from error
+        recorded = RecordedCard(**{name: value for name, value in card.items() if name in RecordedCard.model_fields})
+        refuse_bad_text(recorded.model_dump())
+    except (ValidationError, ContractError) as error:
+        words = in_words(error) if isinstance(error, ValidationError) else str(error)
+        raise ContractError(f"the card of {card.get('title')!r} can't be recorded: {words}; correct it") from error
+    return recorded
 
 
 class RecordedDataset(_Model):
@@ -166,8 +179,8 @@ class Budget(_Model):
 class Score(_Model):
     """One metric of one run: the fields of `Summary`, and what the number means."""
 
-    value: float | None
-    std: NonNegativeFloat | None
+    value: Number | None
+    std: Amount | None
     n: Count  # 0: not measured
     undefined: Count
     infinite: Count
@@ -203,21 +216,29 @@ class RecordedClass(_Model):
     """One class of the ground, its pixels pooled over all test images."""
 
     pixels: AtLeastOne
-    psnr: float | None  # dB, of the pooled error; None: infinite, since there is no error
-    ssim: float | None  # None: no window of SSIM has its centre in this class
+    psnr: Number | None  # dB, of the pooled error; None: infinite, since there is no error
+    ssim: Number | None  # None: no window of SSIM has its centre in this class
 
 
 class Cost(_Model):
     """What a run used; None: not measured."""
 
     parameters: Count
-    train_seconds: NonNegativeFloat | None
-    seconds_per_step: NonNegativeFloat | None
-    seconds_per_image: NonNegativeFloat | None
+    train_seconds: Amount | None
+    seconds_per_step: Amount | None
+    seconds_per_image: Amount | None
     peak_memory_bytes: Count | None
     flops_per_image: Count | None
     device: Line
     threads: AtLeastOne | None
+
+
+class Submitted(_Model):
+    """Who sent a record in with its images, and what was verified of it; a training elsewhere never is."""
+
+    authors: Annotated[tuple[Line, ...], Field(min_length=1, max_length=64)]
+    images_hash: Hash  # of the names and bytes of all images
+    verified: bool = False  # was every image scored again, and agreed?
 
 
 class Git(_Model):
@@ -270,6 +291,7 @@ class Record(_Model):
     code_hash: Hash  # of the method's sources
     versions: Annotated[dict[Line, Line], Field(max_length=64)]
     git: Git
+    submitted: Submitted | None = None  # None: made by a run of this suite
     created: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")]  # UTC
     rows_hash: Hash | None = None  # sha256 of the CSV beside it; set by `Store.write`
     judged_hash: Hash | None = None  # sha256 of <seed>.judged.csv beside it; None: no judge has said anything
@@ -312,7 +334,7 @@ class Record(_Model):
         if self.shifts is not None and sum(self.shifts.values()) != self.dataset.n_test:
             raise ValueError(f"the shifts are of {sum(self.shifts.values())} of {self.dataset.n_test} images; all or none")
         asked = (self.terms.model_extra or {}).get("judges", [])
-        if unasked := sorted(set(self.judged or {}) - set(asked if isinstance(asked, list) else [])):
+        if unasked := sorted(name for name in self.judged or {} if not isinstance(asked, list) or name not in asked):
             raise ValueError(f"the protocol has no judge {unasked[0]!r}")
         if self.role == "ceiling" and not isinstance(self.config.get("signature"), str):
             raise ValueError("a ceiling needs its signature, in the config: another ceiling gives other shares")
@@ -360,6 +382,7 @@ class Store:
         """
         rows = _in_order(record, rows)
         _refuse_wrong_rows(record, rows)
+        refuse_bad_text(record.model_dump(mode="json"))
         path = self.results / record.slug / record.label / f"{record.seed}.json"
         data = rows.to_csv(index=False, na_rep="nan", lineterminator="\n").encode()
         hashes = {"rows_hash": hashlib.sha256(data).hexdigest()}
@@ -399,7 +422,7 @@ class Store:
                 record, rows = _load(path)
                 loaded.append(Loaded(record, path, rows))
             except ContractError as error:
-                bad.append(f"  {path}: {error}")
+                bad.append(f"  {line(str(path))}: {error}")
         if bad:
             raise ContractError("\n".join([f"{len(bad)} records of {slug} can't be used; {REMEDY}:", *bad]))
         return sorted(loaded, key=lambda item: (item.record.method, item.record.variant, item.record.seed))
@@ -407,29 +430,34 @@ class Store:
 
 def _load(path: Path) -> tuple[Record, pd.DataFrame]:
     """The record of one file and its rows, checked against its place and each other; ContractError says only the reason."""
+    record, rows = load_record(path)
+    slug, method, name = path.parts[-3:]
+    if (slug, method, name) != (record.slug, record.label, f"{record.seed}.json"):
+        raise ContractError(f"belongs at {record.slug}/{record.label}/{record.seed}.json")
+    return record, rows
+
+
+def load_record(path: Path) -> tuple[Record, pd.DataFrame]:
+    """A record and its rows, wherever they lie, checked against each other; ContractError says only the reason.
+
+    The rows, and what judges said, lie beside it: `X.json`, `X.csv`, `X.judged.csv`.
+    """
     try:
-        if path.stat().st_size > MAX_RECORD_BYTES:
-            raise ContractError(f"larger than {MAX_RECORD_BYTES} bytes")
-        record = Record.model_validate_json(path.read_bytes())
-        slug, method, name = path.parts[-3:]
-        if (slug, method, name) != (record.slug, record.label, f"{record.seed}.json"):
-            raise ContractError(f"belongs at {record.slug}/{record.label}/{record.seed}.json")
-        data = path.with_suffix(".csv").read_bytes()
+        data = read_bytes(path, MAX_RECORD_BYTES)
+        refuse_bad_json(data)
+        record = Record.model_validate_json(data)
+        data = read_bytes(path.with_suffix(".csv"), MAX_ROWS_BYTES)
         if hashlib.sha256(data).hexdigest() != record.rows_hash:
             raise ContractError(f"{path.with_suffix('.csv').name} beside it is not the one it was written with")
-        # As text first: an image may be called "NA", and float() is exact with every version of pandas.
-        rows = pd.read_csv(io.BytesIO(data), dtype=str, na_filter=False, index_col=False)
-        rows = rows.assign(**{name: rows[name].map(float) for name in rows.columns if name not in ("id", "scene")})
+        rows = read_rows(data)
         _refuse_wrong_rows(record, rows)
         if _has_verdicts(record):
-            judged = _read_verdicts(path.with_suffix(JUDGED_SUFFIX))
+            judged = read_bytes(path.with_suffix(JUDGED_SUFFIX), MAX_MATRICES_BYTES)
             if hashlib.sha256(judged).hexdigest() != record.judged_hash:
                 raise ContractError(f"{path.with_suffix(JUDGED_SUFFIX).name} beside it is not the one it was written with")
             _refuse_wrong_verdicts(record, rows, judged)
     except ValidationError as error:
         raise ContractError(in_words(error)) from error
-    except FileNotFoundError as error:
-        raise ContractError(f"{path.with_suffix('.csv').name} beside it is missing") from error
     except (OSError, ValueError, OverflowError) as error:
         raise ContractError(f"can't be read with its rows ({error})") from error
     return record, rows
@@ -438,15 +466,6 @@ def _load(path: Path) -> tuple[Record, pd.DataFrame]:
 def _has_verdicts(record: Record) -> bool:
     """Has a judge said anything?"""
     return any(judged.images for judged in (record.judged or {}).values())
-
-
-def _read_verdicts(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MAX_MATRICES_BYTES:
-            raise ContractError(f"{path.name} beside it is larger than {MAX_MATRICES_BYTES} bytes")
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise ContractError(f"{path.name} beside it is missing") from error
 
 
 def _refuse_wrong_verdicts(record: Record, rows: pd.DataFrame, judged: bytes) -> None:
@@ -487,7 +506,10 @@ def _refuse_wrong_rows(record: Record, rows: pd.DataFrame) -> None:
         raise ContractError(f"the rows have the columns {list(rows.columns)}; expected {', '.join(_columns(record))}")
     if len(rows) != record.dataset.n_test or rows["id"].nunique() != len(rows):
         raise ContractError(f"{len(rows)} rows, {rows['id'].nunique()} different ids; expected {record.dataset.n_test}")
+    refuse_bad_names(rows["id"])
     for metric in measured:
+        if (rows[metric].replace(math.inf, 0).abs() > LARGEST).any():
+            raise ContractError(f"a row of {metric} is larger than {LARGEST:g}, which no metric gives")
         scored, found = record.scores[metric].summary, summarise(rows[metric], record.scores[metric].aggregate)
         if not all(_equal(a, b) for a, b in zip(scored, found, strict=True)):
             raise ContractError(f"{metric} is recorded as {_numbers(scored)}, but its rows give {_numbers(found)}")

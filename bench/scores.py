@@ -96,7 +96,7 @@ class Scores:
             mean, std = ("-" if value is None else f"{value:.{metric.decimals}f}" for value in (summary.value, summary.std))
             title = f"{name} {'↑' if metric.higher_is_better else '↓'}"
             rows.append([f"{title} {metric.unit}".rstrip(), mean, std, summary.n, self.signatures[name]])
-        text = _aligned(["metric", "mean", "std", "n", "signature"], rows, "lrrrl")
+        text = aligned(["metric", "mean", "std", "n", "signature"], rows, "lrrrl")
         text = "\n".join([text, *(f"{name}: {reason}" for name, reason in self.reasons().items())])
         return text if self.tallies is None else f"{text}\n\n{self._class_table()}"
 
@@ -109,7 +109,7 @@ class Scores:
         for name, score in sorted(found.items(), key=lambda item: -item[1].pixels):
             ssim = "-" if score.ssim != score.ssim else f"{score.ssim:.4f}"
             rows.append([name, f"{score.pixels / total:.1%}", f"{score.psnr:.2f}", ssim])
-        return _aligned(["class", "pixels", "psnr ↑ dB", "ssim ↑"], rows, "lrrr")
+        return aligned(["class", "pixels", "psnr ↑ dB", "ssim ↑"], rows, "lrrr")
 
     # --- Kept for later ---
 
@@ -148,7 +148,8 @@ def count_shifts(shifts: list[list[int]]) -> dict[str, int]:
     return dict(sorted(Counter(f"{dy},{dx}" for dy, dx in shifts).items()))
 
 
-def _aligned(heads: list[str], rows: list[list[Any]], sides: str) -> str:
+def aligned(heads: list[str], rows: list[list[Any]], sides: str) -> str:
+    """A table as text; `sides`: l or r for each column."""
     from tabulate import tabulate
 
     align = tuple({"l": "left", "r": "right"}[side] for side in sides)

@@ -39,7 +39,7 @@ def trained_by(config: Any) -> dict[str, Any]:
 
 def variant_of(name: str, settings: Settings) -> str:
     """The settings of a method as one line; empty for the method as its preset has it, and for floors."""
-    if registry.card_of("methods", name).get("role") == "floor":
+    if not settings or registry.card_of("methods", name).get("role") == "floor":
         return ""
     return " ".join(f"{key}={value}" for key, value in sorted(settings.items()))
 
