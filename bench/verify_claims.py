@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sarbench.bench import ceiling, registry
-from sarbench.bench.cells import Cell, fact
+from sarbench.bench import ceiling, match_scores, registry
+from sarbench.bench.cells import Cell, fact, unchecked
 from sarbench.bench.errors import ContractError
 from sarbench.bench.honeypots import HONEYPOTS
 from sarbench.bench.options import pair
 from sarbench.bench.pipeline import code_hash
-from sarbench.bench.records import Record, protocol_hash
+from sarbench.bench.records import Record, Score, protocol_hash
 from sarbench.bench.rescore import Review, differing
 from sarbench.bench.settings import config_of
 
@@ -76,6 +77,17 @@ def _budget(record: Record) -> Iterator[Cell]:
         yield Cell("budget", "", None, None, "agree")
 
 
+def _means(record: Record, metric: str, score: Score) -> bool:
+    """Does a score say of its metric what this version says?"""
+    said = (score.unit, score.higher_is_better, score.decimals, score.aggregate)
+    if record.of_matching:
+        known = match_scores.SCORES[metric]
+        return said == (known.unit, known.higher_is_better, known.decimals, known.aggregate)
+    own = registry.load_metric(metric)
+    ranking = (score.of_set, score.ranked, score.ranked_from) == (own.statistic is not None, own.ranked, own.ranked_from)
+    return ranking and said == (own.unit, own.higher_is_better, own.decimals, "mean")
+
+
 def of_track(record: Record, rows: pd.DataFrame, review: Review) -> Iterator[Cell]:
     """What follows from the protocol, the data and the metrics of this machine."""
     terms = json.loads(json.dumps(review.track.terms()))
@@ -89,6 +101,7 @@ def of_track(record: Record, rows: pd.DataFrame, review: Review) -> Iterator[Cel
     yield fact("data hash", dataset.content_hash, identity.content_hash, other, "cannot check")
     same = dataset.content_hash == identity.content_hash
     if same:
+        yield fact("title of the data", dataset.title, material.dataset.card.title)
         yield fact("split hash", dataset.split_hash, identity.split_hash)
         yield fact("verdict on the split", dataset.split, identity.verdict)
         yield fact("training images", str(dataset.n_train), str(len(material.train)))
@@ -108,5 +121,11 @@ def of_track(record: Record, rows: pd.DataFrame, review: Review) -> Iterator[Cel
             yield Cell(
                 f"signature of {metric}", "", score.signature, signatures[metric], "cannot check", "another way to score"
             )
+    # A board takes these from its newest record, for all rows.
+    same_way = {metric: score for metric, score in record.scores.items() if score.signature == signatures.get(metric)}
+    wrong = [metric for metric, score in same_way.items() if not _means(record, metric, score)]
+    yield fact("meaning of each metric", ", ".join(wrong), "", "unit, direction, decimals or ranking are others than the metric's")
+    if record.created > datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"):
+        yield unchecked("time", f"made at {record.created}, which is later than this machine's clock says")
     here = protocol_hash(terms, identity.content_hash, signatures)
     yield fact("protocol hash", record.protocol_hash, here, "because of what is named above", "cannot check")

@@ -16,6 +16,7 @@ import pytest
 from sarbench.bench import cli, registry, verify_images
 from sarbench.bench.cells import Cell, Tolerance, fact, number, overall, rows_table
 from sarbench.bench.images import read_image, write_image
+from sarbench.bench.match_pipeline import MatchBench
 from sarbench.bench.metric import Metric
 from sarbench.bench.pipeline import Bench
 from sarbench.bench.records import config_hash
@@ -225,12 +226,17 @@ def test_claims_that_do_not_follow_from_the_method_are_found(world: Path, verify
         value["role"] = "floor"
         value["dataset"].update(split="verified", n_train=9)
         value["budget"].update(images=10**6)
+        value["dataset"]["title"] = "Buy now"
+        value["scores"]["scc"].update(higher_is_better=False)
+        value["created"] = "9999-01-01T00:00:00Z"
 
     edit(world, lie)
     code, found = verify(world)
     assert code == 1
     wanted = {"card", "config", "role", "verdict on the split", "training images", "budget"}
+    wanted |= {"title of the data", "meaning of each metric"}
     assert {what for what, _ in cells_of(found, "differ")} == wanted
+    assert cells_of(found, "cannot check") == {("time", "")}
 
 
 def test_a_config_of_an_unknown_setting_is_found(world: Path, verify: Any) -> None:
@@ -294,6 +300,23 @@ def test_a_share_that_is_none_is_refused(done: Path, share: str, capsys: pytest.
     with pytest.raises(SystemExit):
         cli.main(["verify", str(record_of(done)), f"--sample={share}"])
     assert "write a share of the rows in percent" in capsys.readouterr().err
+
+
+def test_of_a_matcher_the_true_offsets_are_checked_and_the_found_ones_can_not_be(tmp_path: Path, verify: Any) -> None:
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for i in range(2):
+            for domain, bands in (("sar", 1), ("opt", 3)):
+                pixels = rng.integers(0, 256, (256, 256, bands), dtype=np.uint8)
+                write_image(tmp_path / "blobs" / split / domain / f"{i}.png", pixels)
+    chosen = track("pairs-match", "tiny", data=tmp_path / "blobs")
+    made = MatchBench(chosen, Hardware(), tmp_path / "runs", tmp_path / "boards", quiet=True)
+    assert made.run("ncc", 0) is not None
+    record = tmp_path / f"boards/results/{chosen.slug}/ncc/0.json"
+    code, found = verify(tmp_path, record=record)
+    assert code == 2
+    assert cells_of(found, "cannot check") == {("found offsets", "")}
+    assert {("true offset", "test/0"), ("true offset", "test/1")} <= cells_of(found, "agree")
 
 
 # --- Cells ---
