@@ -12,8 +12,9 @@ from sarbench.bench import ceiling, match_scores, registry
 from sarbench.bench.cells import Cell, fact, unchecked
 from sarbench.bench.errors import ContractError
 from sarbench.bench.honeypots import HONEYPOTS
+from sarbench.bench.match_pipeline import MATCHING
 from sarbench.bench.options import pair
-from sarbench.bench.pipeline import code_hash
+from sarbench.bench.pipeline import TRANSLATING, code_hash
 from sarbench.bench.records import Record, Score, protocol_hash
 from sarbench.bench.rescore import Review, differing
 from sarbench.bench.settings import config_of
@@ -38,7 +39,8 @@ def of_itself(record: Record) -> Iterator[Cell]:
         taken = record.method in (*HONEYPOTS, ceiling.NAME, "reference")
         yield Cell("name", "", record.method, None, "differ" if taken else "agree", "the suite has images of that name" * taken)
         return
-    if not known or record.code_hash != code_hash(record.method):
+    harness = MATCHING if record.of_matching else TRANSLATING
+    if not known or record.code_hash != code_hash(record.method, harness):
         return  # a plugin, or older code, whose card and settings are not here
     yield from _budget(record)
     card = asdict(registry.load_learner(record.method).card)
@@ -124,7 +126,9 @@ def of_track(record: Record, rows: pd.DataFrame, review: Review) -> Iterator[Cel
     # A board takes these from its newest record, for all rows.
     same_way = {metric: score for metric, score in record.scores.items() if score.signature == signatures.get(metric)}
     wrong = [metric for metric, score in same_way.items() if not _means(record, metric, score)]
-    yield fact("meaning of each metric", ", ".join(wrong), "", "unit, direction, decimals or ranking are others than the metric's")
+    yield fact(
+        "meaning of each metric", ", ".join(wrong), "", "unit, direction, decimals or ranking are others than the metric's"
+    )
     if record.created > datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"):
         yield unchecked("time", f"made at {record.created}, which is later than this machine's clock says")
     here = protocol_hash(terms, identity.content_hash, signatures)

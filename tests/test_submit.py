@@ -1,4 +1,4 @@
-"""Submissions: packed to the same bytes, opened without trust, scored again, and kept with a mark that says what was verified."""
+"""Submissions: packed to the same bytes, opened without trust, scored again, kept with a mark that says what was verified."""
 
 from __future__ import annotations
 
