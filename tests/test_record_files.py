@@ -218,6 +218,35 @@ def test_plain_names_and_numbers_pass() -> None:
     assert refuse_bad_json(b'{"a": [1, 2.5, null, "b"]}') == {"a": [1, 2.5, None, "b"]}
 
 
+def test_hostile_matrices_are_refused(make_run: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    subject, classes = Subject("fixed", "translated", "forward"), ("no change", "change")
+    matrices = np.ones((4, 2, 2), np.int64)
+    said = Judged(signature="x;v1", classes=classes, seeds=(0,), images=(judged_images(subject, [matrices], classes),))
+    run = make_run(terms={"judges": ["change_detection"]}, judged={"change_detection": said})
+    made = judged.Verdicts({"change_detection": said}, tuple(run.rows["id"]), {("change_detection", subject, 0): matrices})
+    boards = tmp_path / "boards"
+    path = Store(boards).write(run.record, run.rows, judged=made.to_csv()).with_suffix(".judged.csv")
+    assert cli.main(["leaderboard", "--leaderboards", str(boards)]) == 0
+    capsys.readouterr()
+    good = path.read_bytes()
+
+    def forged(data: bytes) -> str:
+        path.write_bytes(data)
+        changed(boards, lambda value: value.update(judged_hash=hashlib.sha256(data).hexdigest()))
+        return refused(boards, capsys)
+
+    assert "the pooled matrix is another" in forged(good.replace(b"1>1:1", b"1>1:7"))
+    assert "a line that can't be read" in forged(good.replace(b"forward,0", "forward,٠".encode()))
+    assert "not recorded, or one twice" in forged(good.replace(b"scene_0/tile_0", b"../../tile_0"))
+    assert "no count" in forged(good.replace(b"1>1:1", b"1>1:1e9"))
+    path.write_bytes(good)
+    assert "0.judged.csv beside it is not the one" in refused(boards, capsys)
+    path.unlink()
+    assert "0.judged.csv beside it is missing" in refused(boards, capsys)
+    path.symlink_to(tmp_path / "nowhere")
+    assert "0.judged.csv is a link, or no file" in refused(boards, capsys)
+
+
 def test_matrices_that_would_fill_the_memory_are_refused_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     subject, ids = Subject("fixed", "translated", "forward"), ("a", "b")
     said = Judged(
