@@ -123,9 +123,9 @@ def render(
         parts += ["## Ceilings", why_ceilings, score_table(board, board.ceilings, notes)]
     sections = [*shares(board), *by_land_cover(board), *audit(board, notes), *misregistration(board)]
     parts += ["## Notes", "\n".join(f"- {line}" for line in legend(board, notes, board.metrics)), *sections]
-    parts += beside_published(board, published)
     parts += judged(board, published)
     parts += _ablations(board, published)
+    parts += beside_published(board, published)
     if picture:
         shown = "source, target and translations of the first test images"
         if matching:
