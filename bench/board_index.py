@@ -52,6 +52,6 @@ def _leads(board: Board, metric: str) -> str:
     """The top group; where it is large, how large."""
     leads = [entry for entry in board.methods if board.in_top_group(entry, metric)]
     if len(leads) > MOST_LEADS:
-        everyone = f"all {len(leads)}" if len(leads) == len(board.methods) else f"{len(leads)} of {len(board.methods)}"
-        return f"nobody: the tests can't tell {everyone} apart"
+        some = "the" if len(leads) == len(board.methods) else f"{len(leads)} of"
+        return f"nobody: no test tells {some} {len(board.methods)} methods apart"
     return ", ".join(name_of(entry.newest) for entry in leads) or "–"

@@ -72,12 +72,15 @@ def _command(board: Board) -> str:
 
 
 def _signatures(board: Board, certified: Collection[str]) -> list[str]:
-    """The signature of each metric, and where it says how exactly it is computed."""
-    lines = []
-    for metric in board.newest.terms.metrics:
-        known = " ([certificate](certificates.md))" if metric in certified else ""
-        lines.append(f"- `{metric}`: {markdown.code(board.newest.scores[metric].signature)}{known}")
-    return ["Scores of different signatures are never compared.", "\n".join(lines)]
+    """The signature of each metric, and where it says how exactly they are computed."""
+    metrics = board.newest.terms.metrics
+    lines = [f"- `{metric}`: {markdown.code(board.newest.scores[metric].signature)}" for metric in metrics]
+    parts = ["Scores of different signatures are never compared.", "\n".join(lines)]
+    if any(metric in certified for metric in metrics):
+        without = [f"`{metric}`" for metric in metrics if metric not in certified]
+        but = f", without {', '.join(without)}" if without else ""
+        parts.append(f"How exactly each keeps to its formula and to other packages: [certificates](certificates.md){but}.")
+    return parts
 
 
 def _left_out(title: str, why: str, groups: Mapping[str, Sequence[Record]]) -> list[str]:

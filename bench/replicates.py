@@ -1,11 +1,11 @@
 """Metrics of sets on halves of the scenes: how far a Fréchet or a kernel distance would move on others, and paired tests.
 
 A metric of sets has no row an image that could be averaged or drawn again from a record. A record keeps in their place what
-the metric gives on REPLICATES half samples: random halves of the scenes, each with all its images, none twice. All methods
-of a board are measured on the same halves, so that differences of two methods are tested on them, and no network runs again.
+the metric gives on half samples: random halves of the scenes, each with all its images, none twice. All methods of a board
+are measured on the same halves, so that differences of two methods are tested on them, and no network runs again.
 
 Why not the bootstrap: a set drawn with repetition holds about 63 % of the images, many twice. KID then averages its kernel
-over an image and itself, FID's covariances lose rank, and both are pushed up further than they vary. A half is a smaller set
+over an image and itself, and FID's covariances lose rank: both rise, FID by far more than it varies. A half is a smaller set
 of the same kind, and for a smooth statistic it spreads as the whole does: S^2 / m (1 - m / n), which is S^2 / n for m = n / 2
 (Shao and Wu, Annals of Statistics 17(3), 1989; Politis and Romano, Annals of Statistics 22(4), 1994). FID of fewer images is
 larger (Chong and Forsyth, CVPR 2020): only deviations from the halves' own mean count, laid around the value of all images.
@@ -27,6 +27,7 @@ from sarbench.bench.statistics import ALPHA, LEVEL, POWER, Comparison, Interval,
 from sarbench.bench.storage import value_digest
 
 REPLICATES = 200  # the spread is then known to 5 %
+LARGE, OF_LARGE = 4_000, 50  # images from which a Fréchet distance takes seconds, and how many halves such a set has
 LEAST_SCENES = 4  # on a side, below which halves say nothing
 DIGITS = 7  # of a replicate, as a record keeps it
 SCENES, IMAGES = "halves-of-scenes", "halves-of-images"  # how a draw is called; images where scenes are not known
@@ -67,9 +68,10 @@ def halves(ids: Sequence[str], scene_of: Callable[[str], str | None], references
     if min(map(len, found)) < LEAST_SCENES:
         return None
     rng = np.random.Generator(np.random.PCG64(0))
-    draws = [[_half(rng, rows) for rows in found] for _ in range(REPLICATES)]
+    count = REPLICATES if max(map(len, sides)) < LARGE else min(OF_LARGE, REPLICATES)
+    draws = [[_half(rng, rows) for rows in found] for _ in range(count)]
     content = value_digest([sorted(zip(side, of, strict=True)) for side, of in zip(sides, labels, strict=True)])
-    drawn = f"{SCENES if known else IMAGES};{REPLICATES};v1;{content[:16]}"
+    drawn = f"{SCENES if known else IMAGES};{count};v1;{content[:16]}"
     return Halves(drawn, min(map(len, found)), tuple(draw[0] for draw in draws), tuple(draw[-1] for draw in draws))
 
 

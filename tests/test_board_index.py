@@ -42,7 +42,7 @@ def test_a_board_is_listed_with_its_terms_its_leaders_and_its_files(page):
 
 def test_where_many_can_not_be_told_apart_nobody_leads(page):
     runs = [{"method": f"m{k}", "values": {"ssim": 0.5}} for k in range(MOST_LEADS + 1)]
-    assert "nobody: the tests can't tell all 5 apart" in page(*runs)
+    assert "nobody: no test tells the 5 methods apart" in page(*runs)
 
 
 def test_pictures_stand_on_the_page_that_has_them(page):

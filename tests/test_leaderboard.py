@@ -266,9 +266,10 @@ def test_signatures_and_the_command_stand_on_the_page(page):
 
 
 def test_a_certificate_is_linked_where_there_is_one(page):
-    section = _section(page({}, certified=["ssim"]), "Metric signatures")
-    assert "- `ssim`: `ssim;gauss11s1.5;v1` ([certificate](certificates.md))" in section
-    assert section.count("certificates.md") == 1
+    section = _section(page({}, certified=["ssim", "fid"]), "Metric signatures")
+    assert "[certificates](certificates.md), without `psnr`, `lpips`." in section
+    assert "[certificates](certificates.md).\n" in _section(page({}, certified=["psnr", "ssim", "lpips"]), "Metric signatures")
+    assert "certificates.md" not in page({}, certified=["fid"])
 
 
 # --- What is never mixed ---
