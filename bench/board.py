@@ -15,7 +15,7 @@ from statistics import fmean
 from sarbench.bench import markdown
 from sarbench.bench.errors import ContractError
 from sarbench.bench.records import Record, Score
-from sarbench.bench.significance import Rows, Verdict, verdict_of
+from sarbench.bench.significance import Rows, Verdict, verdict_of, verdict_of_sets
 from sarbench.bench.statistics import Interval
 
 
@@ -92,17 +92,15 @@ class Board:
 
     @cached_property
     def verdicts(self) -> Mapping[str, Verdict]:
-        """What the tests say of each metric that ranks and has a value for each image."""
-        found = {
-            metric: verdict_of(
-                metric,
-                [entry.records for entry in self.ranked],
-                self.rows,
-                higher_is_better=self.newest.scores[metric].higher_is_better,
-            )
-            for metric in self.metrics
-            if self.newest.scores[metric].aggregate == "mean"  # what intervals and tests are of
-        }
+        """What the tests say of each metric that ranks and has a value for each image, or for half samples of them."""
+        found: dict[str, Verdict | None] = {}
+        entries = [entry.records for entry in self.ranked]
+        for metric in self.metrics:
+            score = self.newest.scores[metric]
+            if score.of_set:
+                found[metric] = verdict_of_sets(metric, entries, higher_is_better=score.higher_is_better)
+            elif score.aggregate == "mean":  # what intervals and tests of rows are of
+                found[metric] = verdict_of(metric, entries, self.rows, higher_is_better=score.higher_is_better)
         return {metric: verdict for metric, verdict in found.items() if verdict is not None}
 
     def interval(self, entry: Entry, metric: str) -> Interval | None:
@@ -144,6 +142,12 @@ class Board:
             return []
         values = {entry.newest.method: self.shown(entry, metric) for entry in self.honeypots}
         return [name for name, value in values.items() if value is not None and self.beats(metric, value, best)]
+
+    def outranked_by(self, metric: str, honeypot: Entry) -> int:
+        """How many methods this metric ranks below a honeypot."""
+        value = self.shown(honeypot, metric)
+        values = [self.shown(entry, metric) for entry in self.methods]
+        return 0 if value is None else sum(other is not None and self.beats(metric, value, other) for other in values)
 
 
 def _age(record: Record) -> tuple[str, str, int, str]:

@@ -1,4 +1,4 @@
-"""The page of one track, the short table for a README, and the index of all boards: records to markdown.
+"""The page of one track, and the short table for a README: records to markdown.
 
 The same records give the same bytes, in any order.
 """
@@ -6,11 +6,15 @@ The same records give the same bytes, in any order.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sarbench.bench import markdown, registry
-from sarbench.bench.board import Board, Entry, board_of, name_of, number
+from sarbench.bench.board import Board, Entry, board_of, number
+from sarbench.bench.board_archive import PAGE as ARCHIVE
+from sarbench.bench.board_cost import WHY as WHY_COSTS
+from sarbench.bench.board_cost import costs
 from sarbench.bench.board_judges import judged
+from sarbench.bench.board_published import beside_published
 from sarbench.bench.board_sections import audit, by_land_cover, misregistration, shares
 from sarbench.bench.board_tables import Notes, legend, score_table
 from sarbench.bench.published import Published, title_of
@@ -71,12 +75,24 @@ def _command(board: Board) -> str:
     return markdown.line(shlex.join(words)).replace("`", "'")
 
 
+def _signatures(board: Board, certified: Collection[str]) -> list[str]:
+    """The signature of each metric, and where it says how exactly they are computed."""
+    metrics = board.newest.terms.metrics
+    lines = [f"- `{metric}`: {markdown.code(board.newest.scores[metric].signature)}" for metric in metrics]
+    parts = ["Scores of different signatures are never compared.", "\n".join(lines)]
+    if any(metric in certified for metric in metrics):
+        without = [f"`{metric}`" for metric in metrics if metric not in certified]
+        but = f", without {', '.join(without)}" if without else ""
+        parts.append(f"How exactly each keeps to its formula and to other packages: [certificates](certificates.md){but}.")
+    return parts
+
+
 def _left_out(title: str, why: str, groups: Mapping[str, Sequence[Record]]) -> list[str]:
     """A section that names records which are not ranked."""
     if not groups:
         return []
     lines = [f"- {group}: {', '.join(f'`{r.method}` seed {r.seed}' for r in found)}" for group, found in groups.items()]
-    return [f"## {title}", why, "\n".join(lines)]
+    return [f"## {title}", f"{why} Their numbers: [{ARCHIVE}]({ARCHIVE}).", "\n".join(lines)]
 
 
 def render(
@@ -85,12 +101,15 @@ def render(
     rows: Rows | None = None,
     *,
     picture: bool = False,
+    plotted: bool = False,
     published: Sequence[Published] = (),
+    certified: Collection[str] = (),
 ) -> str:
     """The page of one track, in markdown; the same text for the same records in any order.
 
-    `rows`: those of the records, by their hash; without them nothing is tested. `picture`: does `<slug>.jpg` lie beside the
-    page? ContractError where there is no record, or two records of one protocol hash disagree on what a metric means.
+    `rows`: those of the records, by their hash; without them nothing is tested. `picture`, `plotted`: do `<slug>.jpg` and
+    `<slug>.svg` lie beside the page? `certified`: the metrics that the page of certificates has.
+    ContractError where there is no record, or two records of one protocol hash disagree on what a metric means.
     """
     board, notes = board_of(slug, records, rows), Notes()
     parts = [GENERATED, f"# {slug}", _compared(board)]
@@ -104,24 +123,29 @@ def render(
     why_pots = "Made from the target images; never ranked; they show what a metric can be fooled by."
     pots = score_table(board, board.honeypots, notes) if board.honeypots else none
     parts += [] if matching else ["## Honeypots", why_pots, pots]
+    why_ceilings = (
+        "Made from the target images; never ranked; they show what a right answer scores, and what a method can reach."
+    )
+    if board.ceilings:
+        parts += ["## Ceilings", why_ceilings, score_table(board, board.ceilings, notes)]
     sections = [*shares(board), *by_land_cover(board), *audit(board, notes), *misregistration(board)]
     parts += ["## Notes", "\n".join(f"- {line}" for line in legend(board, notes, board.metrics)), *sections]
     parts += judged(board, published)
     parts += _ablations(board, published)
+    parts += beside_published(board, published)
     if picture:
         shown = "source, target and translations of the first test images"
         if matching:
             shown = "templates, search images, and where each method found the template (red) and where it lies (white)"
         parts += ["## Pictures", f"![{shown}]({slug}.jpg)"]
     if board.ranked:
-        parts += ["## Cost", "Of the newest run of each; – was not measured.", _costs(board.ranked)]
-    signatures = [
-        f"- `{metric}`: {markdown.code(board.newest.scores[metric].signature)}" for metric in board.newest.terms.metrics
-    ]
-    parts += ["## Metric signatures", "Scores of different signatures are never compared.", "\n".join(signatures)]
+        parts += ["## Cost", WHY_COSTS, costs(board.ranked)]
+        parts += [f"![quality against cost]({slug}.svg)"] if plotted else []
+    parts += ["## Metric signatures", *_signatures(board, certified)]
     about = [line for entry in board.ranked + board.made for line in _about(entry)]
     parts += ["## What was run", "\n".join(about)]
     parts += ["## Reproduce", f"```\n{_command(board)}\n```", "For another row put its name behind `--method`."]
+    parts.append(f"The tables above as [CSV]({slug}.csv) and [LaTeX]({slug}.tex).")
     parts.append(f"Protocol hash `{board.newest.protocol_hash[:16]}`, data hash `{board.newest.dataset.content_hash[:16]}`.")
     older = {
         f"`{h[:16]}`": [r for r in sorted(board.older, key=lambda r: (r.method, r.seed)) if r.protocol_hash == h]
@@ -149,28 +173,6 @@ def compact(loaded: Sequence[Loaded]) -> str:
     table = score_table(board, board.ranked, notes, measured)
     lines = legend(board, notes, measured) + [f"Not measured here: {', '.join(absent)}."] * bool(absent)
     return "\n\n".join([_compared(board), table, "\n".join(f"- {line}" for line in lines)]) + "\n"
-
-
-def index(loaded_by_slug: Mapping[str, Sequence[Loaded]], beside: Mapping[str, str]) -> str:
-    """The page that lists all boards, and the pages `beside` them: the name of each, and what it says."""
-    rows = []
-    for slug, loaded in loaded_by_slug.items():
-        board = board_of(slug, [item.record for item in loaded], rows_of(loaded))
-        data, metric = board.newest.dataset, board.newest.terms.main_metric
-        leads = [entry for entry in board.methods if board.in_top_group(entry, metric)]
-        rows.append(
-            {
-                "board": f"[{slug}]({slug}.md)",
-                "data": markdown.text(data.title),
-                "split": data.split,
-                "methods": str(len(board.methods)),
-                "main metric": f"`{metric}`",
-                "leads": ", ".join(name_of(entry.newest) for entry in leads) or "–",
-            }
-        )
-    parts = [GENERATED, "# Boards", markdown.table(rows, left=6) if rows else "No board yet: run a method."]
-    parts += [f"{about}: [{name}]({name})." for name, about in beside.items()]
-    return "\n\n".join(parts) + "\n"
 
 
 def _ablations(board: Board, published: Sequence[Published]) -> list[str]:
@@ -210,26 +212,3 @@ def _as_good(board: Board, entry: Entry, full: Entry, metric: str) -> bool:
     if verdict is None or not set(labels) <= set(verdict.labels):
         return False
     return not verdict.beats(*labels) and not verdict.beats(*labels[::-1])
-
-
-def _costs(entries: Sequence[Entry]) -> str:
-    """What the newest run of each entry used."""
-
-    def figure(value: float | None, unit: str, scale: float = 1.0) -> str:
-        return "–" if value is None else f"{value / scale:.3g} {unit}"
-
-    rows = []
-    for entry in entries:
-        record, cost = entry.newest, entry.newest.cost
-        threads = "" if cost.threads is None else f", {cost.threads} threads"
-        rows.append(
-            {
-                "method": name_of(entry.newest),
-                "device": markdown.text(cost.device) + threads,
-                "parameters": f"{cost.parameters / 1e6:.2f} M",
-                "training step": figure(cost.seconds_per_step, "s"),
-                "matched template" if record.of_matching else "translated image": figure(cost.seconds_per_image, "s"),
-                "peak memory": figure(cost.peak_memory_bytes, "GiB", 2**30),
-            }
-        )
-    return markdown.table(rows, left=2)

@@ -100,19 +100,21 @@ def _trained_on(record: Record) -> str:
 
 def _how_tested(board: Board, tested: Sequence[str]) -> list[str]:
     """What ±, bold and ranks rest on."""
-    known = all(board.verdicts[metric].scenes_known for metric in tested)
-    several = any(len(entry.records) > 1 for entry in board.ranked)
-    over = ("scenes" if known else "images, each taken for a scene of its own") + (" and trainings" if several else "")
-    lines = [f"± is half of the {100 * LEVEL:.0f} % interval over {over}, by bootstrap."]
+    lines = []
+    for sets in (False, True):
+        chosen = [metric for metric in tested if board.newest.scores[metric].of_set == sets]
+        if chosen:
+            lines.append(_what_interval(board, chosen, sets))
     if not all(len(entry.records) > 1 for entry in board.methods):
         lines.append("With one seed, what is said of a method is said of one trained network; another training may differ.")
+    ranking = [metric for metric in tested if board.ranks_by(metric)]
     smallest = [
         f"{number(found, board.newest.scores[metric].decimals)} {markdown.text(board.newest.scores[metric].unit)}".rstrip()
         + f" in `{metric}`"
-        for metric in tested
+        for metric in ranking
         if not math.isinf(found := board.verdicts[metric].comparison.smallest)
     ]
-    if any(math.isinf(board.verdicts[metric].comparison.smallest) for metric in tested):
+    if any(math.isinf(board.verdicts[metric].comparison.smallest) for metric in ranking):
         lines.append(
             "Too few scenes for so many methods: the tests can tell none of them apart, however large the difference, so that "
             "all are bold. Compare fewer methods, or test on more scenes."
@@ -125,6 +127,19 @@ def _how_tested(board: Board, tested: Sequence[str]) -> list[str]:
     if any(board.open_ranks(entry, board.newest.terms.main_metric) for entry in board.methods):
         lines.append(f"rank: the places in `{board.newest.terms.main_metric}` that these tests leave open.")
     return lines
+
+
+def _what_interval(board: Board, metrics: Sequence[str], sets: bool) -> str:
+    known = all(board.verdicts[metric].scenes_known for metric in metrics)
+    several = any(len(entry.records) > 1 for entry in board.ranked)
+    over = ("scenes" if known else "images, each taken for a scene of its own") + (" and trainings" if several else "")
+    if not sets:
+        return f"± is half of the {100 * LEVEL:.0f} % interval over {over}, by bootstrap."
+    named = ", ".join(f"`{metric}`" for metric in metrics)
+    return (
+        f"± of {named} is half of the {100 * LEVEL:.0f} % interval over {over}, by half samples without repetition: "
+        "of what sets of so many images give on average. Values of another number of images are not comparable."
+    )
 
 
 def legend(board: Board, notes: Notes, metrics: Sequence[str]) -> list[str]:
@@ -147,6 +162,9 @@ def legend(board: Board, notes: Notes, metrics: Sequence[str]) -> list[str]:
     ]
     if fooled:
         lines.append(f"gameable: {'; '.join(fooled)}.")
+    partly = [said for metric in metrics if (said := _partly_fooled(board, metric))]
+    if partly:
+        lines.append(f"Made from the targets and above some methods, without a mark: {'; '.join(partly)}.")
     few = [metric for metric in metrics if not board.ranks_by(metric)]
     if few:
         needs = ", ".join(f"`{metric}` from {board.newest.scores[metric].ranked_from:,}" for metric in few)
@@ -157,3 +175,11 @@ def legend(board: Board, notes: Notes, metrics: Sequence[str]) -> list[str]:
     if "reconstruction" in fidelities:
         lines.append("(reconstruction): its paper leaves parts open; the board's page lists how they were filled.")
     return lines + notes.lines()
+
+
+def _partly_fooled(board: Board, metric: str) -> str:
+    """The honeypots that a metric ranks above some methods, and not above all."""
+    counts = {pot.newest.method: board.outranked_by(metric, pot) for pot in board.honeypots if board.ranks_by(metric)}
+    total = sum(board.shown(entry, metric) is not None for entry in board.methods)
+    said = ", ".join(f"`{name}` above {count} of {total}" for name, count in counts.items() if 0 < count < total)
+    return f"`{metric}` ranks {said}" if said else ""

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sarbench.bench import markdown, methods_page, published_page, speed_page, strip
+from sarbench.bench import board_archive, board_files, markdown, methods_page, pareto, published_page, speed_page, strip
 from sarbench.bench.board import board_of
-from sarbench.bench.board_page import compact, index, render
+from sarbench.bench.board_index import index
+from sarbench.bench.board_page import compact, render
 from sarbench.bench.certification import page as certificates
 from sarbench.bench.errors import ContractError
 from sarbench.bench.published import read as read_published
@@ -21,6 +22,7 @@ from sarbench.bench.storage import write_bytes, write_text
 
 MARKED_BOARD = re.compile(r"^<!-- board:(?P<slug>\S+) -->\n(?P<body>.*?)^<!-- /board -->$", re.MULTILINE | re.DOTALL)
 ABOUT = {
+    board_archive.PAGE: "Runs under older terms, configs or code, which no board ranks",
     methods_page.PAGE: "What each method trains on, costs, and does differently from its paper",
     "published.md": "What the papers themselves print, and what of it does not add up",
     certificates.PAGE: "How exactly each metric keeps to its formula and to other packages",
@@ -32,6 +34,7 @@ SOURCES = {
     certificates.PAGE: f"numbers in {certificates.JSON}",
     speed_page.PAGE: f"measurements in {speed_page.JSON}",
 }
+MADE_BY = markdown.GENERATED.removeprefix("<!-- ").removesuffix(" from")
 ANY_MARK = re.compile(r"^<!-- (?:board:|/board)", re.MULTILINE)
 
 
@@ -83,13 +86,23 @@ def _wanted(root: Path) -> _Wanted:
     rows = {slug: _picture_rows(store, slug, items) for slug, items in loaded.items()}
     pictures = {root / f"{slug}.jpg": found for slug, found in rows.items() if found}
     beside = _pages_beside(root)
-    pages = {root / "README.md": index(loaded, {name: ABOUT[name] for name in beside})}
-    pages |= {root / name: text for name, text in beside.items()}
-    published = root / "published"
+    if archived := board_archive.archive(loaded):
+        beside = {board_archive.PAGE: archived, **beside}
+    pages = {root / name: text for name, text in beside.items()}
+    published, numbers = root / "published", root / certificates.JSON
     printed = read_published(published) if published.is_dir() else []
+    certified = {row["metric"] for row in certificates.read(numbers)["rows"]} if numbers.is_file() else set()
+    plots = {}
     for slug, found in records.items():
-        shown = bool(rows[slug])
-        pages[root / f"{slug}.md"] = render(slug, found, rows_of(loaded[slug]), picture=shown, published=printed)
+        board = board_of(slug, found, rows_of(loaded[slug]))
+        plots[slug] = pareto.plot(board)
+        told = {"picture": bool(rows[slug]), "plotted": bool(plots[slug])}
+        pages[root / f"{slug}.md"] = render(slug, found, board.rows, **told, published=printed, certified=certified)
+        pages[root / f"{slug}.csv"] = board_files.as_csv(board)
+        pages[root / f"{slug}.tex"] = board_files.as_latex(board)
+    drawn = {slug: svg for slug, svg in plots.items() if svg}
+    pages |= {root / f"{slug}.svg": svg for slug, svg in drawn.items()}
+    pages[root / "README.md"] = index(loaded, {name: ABOUT[name] for name in beside}, drawn)
     readme = root.resolve().parent / "README.md"
     text = readme.read_bytes().decode() if readme.is_file() else ""
     if ANY_MARK.search(text):
@@ -112,11 +125,15 @@ def _picture_rows(store: Store, slug: str, loaded: Sequence[Loaded]) -> list[tup
 
 
 def _is_generated(page: Path) -> bool:
-    return page.read_bytes().startswith(markdown.GENERATED.encode())
+    """Did we write it? CSV has no comments: ours are known by their first columns."""
+    start = page.read_bytes()[:200].decode(errors="replace")
+    return MADE_BY in start.partition("\n")[0] or start.startswith(",".join(board_files.FIRST))
 
 
 def _extra(root: Path, wanted: _Wanted) -> list[Path]:
-    return [page for page in sorted(root.glob("*.md")) if page not in wanted.pages]
+    """Pages that are not wanted, and other files of ours whose board is gone."""
+    others = [path for kind in ("csv", "svg", "tex") for path in sorted(root.glob(f"*.{kind}")) if _is_generated(path)]
+    return [path for path in (*sorted(root.glob("*.md")), *others) if path not in wanted.pages]
 
 
 def refuse_bad_pages(root: Path) -> _Wanted:

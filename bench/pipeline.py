@@ -40,6 +40,7 @@ from sarbench.bench.records import (
     Record,
     RecordedClass,
     RecordedDataset,
+    Replicates,
     Score,
     Store,
     config_hash,
@@ -469,6 +470,7 @@ class Bench:
             cache=self.runs / "cache",
             labels=self.labels,
             classes=self.material.dataset.classes if self.labels else (),
+            scene=self.material.dataset.scene,
         )
         write_json(kept, {"stage": stage, **scores.to_kept()})
         return scores
@@ -579,6 +581,7 @@ class Bench:
                 of_set=metric.statistic is not None,
                 ranked=metric.ranked,
                 ranked_from=metric.ranked_from,
+                replicates=Replicates(**asdict(scores.halved[name])) if name in scores.halved else None,
             )
         return found
 

@@ -176,6 +176,14 @@ class Budget(_Model):
     batch_size: Count
 
 
+class Replicates(_Model):
+    """A metric of sets on halves of the scenes: what its interval and its tests rest on."""
+
+    drawn: Annotated[str, Field(pattern=r"^[a-z0-9;-]{1,100}$")]  # the rule and the hash of what was drawn from
+    scenes: Annotated[int, Field(ge=4, lt=1 << 31)]  # from which halves were drawn
+    values: Annotated[tuple[float, ...], Field(min_length=2, max_length=1000)]
+
+
 class Score(_Model):
     """One metric of one run: the fields of `Summary`, and what the number means."""
 
@@ -193,6 +201,7 @@ class Score(_Model):
     aggregate: Aggregate = "mean"  # what makes the value of the rows
     ranked: bool = True  # False: shown apart, never ranked by
     ranked_from: AtLeastOne = 1  # images below which a board shows the value and does not rank by it
+    replicates: Replicates | None = None  # of a set alone; None: not measured on halves, so that there is no interval
 
     @property
     def summary(self) -> Summary:
@@ -207,6 +216,8 @@ class Score(_Model):
             raise ValueError("value must be null exactly where a row is undefined or infinite, or none was measured")
         if self.of_set and (self.undefined or self.infinite or self.std is not None):
             raise ValueError("a score of a set is one number")
+        if self.replicates is not None and (not self.of_set or self.value is None):
+            raise ValueError("replicates are of a score of a set that was measured")
         if (self.undefined or not self.n) and not self.reason.strip():
             raise ValueError("a score that is undefined or not measured needs a reason")
         return self

@@ -38,6 +38,7 @@ def score_folders(
     shared: bool = False,
     labels: Path | None = None,
     classes: Sequence[str] = (),
+    scene: Callable[[str], str | None] | None = None,
 ) -> Scores:
     """Score the images of a folder against those of the same relative path without suffix in another.
 
@@ -45,9 +46,10 @@ def score_folders(
     own, of other names and any number, for metrics of sets alone. `ids` chooses samples and their order; None: all, sorted.
     Images may be of several sizes; all must have the channels and the depth, 8 or 16 bits, of each other. Every image is
     decoded once, and every network sees it once; values do not depend on `batch_size`. With `cache`, what networks say of
-    the references is kept there by content, and a killed call goes on where it was; with `shared`, all processes of `torchrun`
+    the images is kept there by content, and a killed call goes on where it was; with `shared`, all processes of `torchrun`
     make this call and share the work. `labels`: a folder of class maps, 8-bit images of one band, 255 for not labelled, for
-    scores by class; `classes`: what 0, 1, ... are called, and that there are no others.
+    scores by class; `classes`: what 0, 1, ... are called, and that there are no others. `scene`: of which scene a sample is
+    (None: unknown); with it, metrics of sets are measured on halves of the scenes too, for intervals and tests.
     Raises ContractError naming all files at once that have no partner, or do not fit their partner or the rest. A metric
     whose weights are absent is left unmeasured, with the reason.
     """
@@ -76,29 +78,27 @@ def score_folders(
     elif networks:
         references = dict(zip(names, files["reference"], strict=True))
     preparing = {name: metric for name, metric in rows.items() if metric.prepared is not None} if cache is not None else {}
-    digests: list[str] = []
-    known: dict[str, np.ndarray] = {}
+    digests: list[str] = []  # of the references
+    of_side: dict[str, list[str]] = {}
+    known: dict[tuple[str, str], np.ndarray] = {}
     if cache is not None and (networks or preparing):
         from sarbench.bench.references import contents, kept_features
 
         digests = contents(list(references.values()) or files["reference"])
-        found = {name: kept_features(cache, features, digests) for name, features in networks.items()}
-        known = {name: values for name, values in found.items() if values is not None}
-    new = {name: features for name, features in networks.items() if name not in known}
+        of_side = {"reference": digests, "translated": contents(files["translated"])} if networks else {}
+        found = {(side, n): kept_features(cache, f, own) for side, own in of_side.items() for n, f in networks.items()}
+        known = {key: values for key, values in found.items() if values is not None}
+    new = [(side, f) for side in ("translated", "reference") for n, f in networks.items() if (side, n) not in known]
 
     beside = _computed_beside(rows, labels, classes)
     read = {side for metric in (*rows.values(), *beside.values()) for side in metric.reads}
-    read |= {"translated"} if networks else set()
-    both = [("translated", features) for features in networks.values()]
-    if paired and new:
-        read.add("reference")
-        both += [("reference", features) for features in new.values()]
+    both = [(side, features) for side, features in new if paired or side == "translated"]
+    read |= {side for side, _ in both}
     work = one_pass.Pass(
         {side: files[side] for side in files if side in read}, headers["translated"], peak, {**rows, **beside}, both, batch_size
     )
-    apart = None
-    if not paired and new:
-        apart = _references_alone(references, list(new.values()), batch_size)
+    alone = [features for side, features in new if side == "reference" and not paired]
+    apart = _references_alone(references, alone, batch_size) if alone else None
     total = (work.length if read else 0) + (apart.length if apart else 0)
     with ExitStack() as stack:
         if cache is not None and preparing:
@@ -110,24 +110,32 @@ def score_folders(
         arrays = _run(work, cache, [*rows.values(), *beside.values()], shared, bar.advance) if read else {}
         if apart is not None:
             arrays |= _run(apart, cache, [], shared, bar.advance)
-    for name, features in new.items():
-        known[name] = arrays[one_pass.feature_key("reference", features)]
+    for side, features in new:
+        known[side, features.name] = arrays[one_pass.feature_key(side, features)]
         if cache is not None:
             from sarbench.bench.references import keep_features
 
-            keep_features(cache, features, digests, known[name])
-    values_of_sets = {
-        name: float(metric.statistic(arrays[one_pass.feature_key("translated", metric.features)], known[metric.features.name]))
+            keep_features(cache, features, of_side[side], known[side, features.name])
+    of_sets = {
+        name: (metric.statistic, known["translated", metric.features.name], known["reference", metric.features.name])
         for name, metric in measured.items()
         if metric.statistic is not None and metric.features is not None
     }
+    values_of_sets = {name: float(statistic(*sides)) for name, (statistic, *sides) in of_sets.items()}
     for name in [name for name, value in values_of_sets.items() if value != value]:
         unmeasured[name] = f"not measured: {measured[name].undefined or 'undefined on these images'}"
     sets = {name: value for name, value in values_of_sets.items() if name not in unmeasured}
+    halved = {}
+    if scene is not None and sets:
+        from sarbench.bench.replicates import halves, replicated
+
+        drawn = halves(names, scene, None if paired else list(references))
+        found_of = {name: replicated(*of_sets[name], drawn) for name in sets} if drawn else {}
+        halved = {name: found for name, found in found_of.items() if found is not None}
     signatures = {name: signature(metric, first.channels, peak) for name, metric in chosen.items()}
     columns = {name: arrays[name] for name in rows}
     tallies, shifts = arrays.get("by class"), arrays.get("shift")
-    return Scores(tuple(names), columns, sets, signatures, unmeasured, tallies, tuple(classes), shifts)
+    return Scores(tuple(names), columns, sets, signatures, unmeasured, tallies, tuple(classes), shifts, halved)
 
 
 def _computed_beside(rows: Mapping[str, Metric], labels: Path | None, classes: Sequence[str]) -> dict[str, Metric]:

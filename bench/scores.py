@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sarbench.bench import registry
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int64
 
     from sarbench.bench.per_class import ClassScore
+    from sarbench.bench.replicates import Replicated
 
-KEPT = ("ids", "columns", "sets", "signatures", "unmeasured", "tallies", "classes", "shifts")  # what `to_kept` holds
+KEPT = ("ids", "columns", "sets", "signatures", "unmeasured", "tallies", "classes", "shifts", "halved")  # what `to_kept` holds
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Scores:
     tallies: Float[np.ndarray, "n 2 2 classes"] | None = None  # of `per_class.tallies_of`; None: there were no labels
     classes: tuple[str, ...] = ()  # the names of the classes; empty: they are numbers
     shifts: Int64[np.ndarray, "n 2"] | None = None  # (dy, dx) at which each image fits best; None: psnr_shift was not measured
+    halved: Mapping[str, Replicated] = field(default_factory=dict)  # by metric of sets: on halves of the scenes
 
     def summary(self) -> dict[str, Summary]:
         """The mean of every metric over the samples, or its value on the set; no undefined sample is averaged away."""
@@ -124,6 +126,7 @@ class Scores:
             "tallies": None if self.tallies is None else self.tallies.tolist(),
             "classes": list(self.classes),
             "shifts": None if self.shifts is None else self.shifts.tolist(),
+            "halved": {name: asdict(found) for name, found in self.halved.items()},
         }
 
     @staticmethod
@@ -131,6 +134,9 @@ class Scores:
         """What `to_kept` gave."""
         import numpy as np
 
+        from sarbench.bench.replicates import Replicated
+
+        halved = {n: Replicated(f["drawn"], f["scenes"], tuple(f["values"])) for n, f in kept["halved"].items()}
         return Scores(
             tuple(kept["ids"]),
             {name: np.array([float(v) for v in column]) for name, column in kept["columns"].items()},
@@ -140,6 +146,7 @@ class Scores:
             None if kept["tallies"] is None else np.array(kept["tallies"]),
             tuple(kept["classes"]),
             None if kept["shifts"] is None else np.array(kept["shifts"]),
+            halved,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,6 +12,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from sarbench.bench.records import Loaded, Record
+from sarbench.bench.replicates import IMAGES, compare_sets, set_interval
 from sarbench.bench.statistics import Comparison, Interval, compare, interval
 
 Rows = Mapping[str, pd.DataFrame]  # hash of a record's rows -> the rows, as the store read them
@@ -23,7 +25,7 @@ def rows_of(loaded: Iterable[Loaded]) -> dict[str, pd.DataFrame]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One metric over the methods and floors of a board that have a finite value for every image."""
+    """One metric over the methods and floors of a board that have a finite value for every image, or for half samples."""
 
     labels: tuple[str, ...]  # of the entries compared, as `Record.label`
     intervals: Mapping[str, Interval]
@@ -51,6 +53,34 @@ def verdict_of(metric: str, entries: Iterable[Sequence[Record]], rows: Rows, *, 
         if all(h in rows and metric in rows[h].columns for h in hashes):
             chosen.append((records[0].label, tuple(str(h) for h in hashes)))
     return _verdict(metric, tuple(chosen), _Frozen(rows), higher_is_better)
+
+
+def verdict_of_sets(metric: str, entries: Iterable[Sequence[Record]], *, higher_is_better: bool) -> Verdict | None:
+    """The verdict on a metric of sets, by what its records hold of the same half samples; None where fewer than two can be."""
+    measured = []
+    for records in entries:
+        found = [record.scores[metric].replicates for record in records]
+        drawn = {one.drawn for one in found if one is not None}
+        if None not in found and len(drawn) == 1:
+            measured.append((records, [one for one in found if one is not None]))
+    votes = Counter((found[0].drawn, found[0].scenes, len(found[0].values)) for _, found in measured)
+    if not votes:
+        return None
+    common = min(votes, key=lambda key: (-votes[key], key))  # other draws can't be compared with these
+    chosen = [
+        (records, found)
+        for records, found in measured
+        if all((one.drawn, one.scenes, len(one.values)) == common for one in found)
+    ]
+    if len(chosen) < 2:
+        return None
+    drawn, scenes, _ = common
+    labels = tuple(records[0].label for records, _ in chosen)
+    values = [np.array([record.scores[metric].value for record in records], float) for records, _ in chosen]
+    halves = [np.array([one.values for one in found]) for _, found in chosen]  # noqa: PD011 (no frame)
+    intervals = {label: set_interval(*given, scenes) for label, *given in zip(labels, values, halves, strict=True)}
+    comparison = compare_sets(values, halves, scenes, higher_is_better=higher_is_better)
+    return Verdict(labels, intervals, comparison, not drawn.startswith(IMAGES))
 
 
 class _Frozen:

@@ -13,7 +13,7 @@ of one board and metric, so that the chance of any false claim among them is at 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -64,35 +64,6 @@ def interval(table: Table, scenes: Scenes, *, level: float = LEVEL, resamples: i
     if len(counts) < 2:
         return Interval(mean, math.nan, math.nan)
     return _widened(mean, parts, level)
-
-
-def corpus_interval(
-    translated: Float[np.ndarray, "n D"],
-    reference: Float[np.ndarray, "n D"],
-    scenes: Shaped[np.ndarray, " n"],
-    distance: Callable[[np.ndarray, np.ndarray], float],
-    *,
-    level: float = LEVEL,
-    resamples: int = 200,
-    seed: int = 0,
-) -> Interval:
-    """The interval of a distance of two sets of features, such as Fréchet's, by bootstrap of scenes; no network runs.
-
-    Row i of both sets is of one sample. A drawn set holds rows twice, which moves such a distance (mostly up): the interval
-    is that of the deviations from the mean of all draws, laid around the distance itself.
-    """
-    labels, which = np.unique(scenes, return_inverse=True)
-    rows = [np.flatnonzero(which == k) for k in range(len(labels))]
-    value = float(distance(translated, reference))
-    if len(labels) < 2:
-        return Interval(value, math.nan, math.nan)
-    rng, found = np.random.default_rng(seed), []
-    for _ in range(resamples):
-        drawn = np.concatenate([rows[k] for k in rng.integers(len(labels), size=len(labels))])
-        found.append(distance(translated[drawn], reference[drawn]))
-    deviations = np.asarray(found) - np.mean(found)
-    bounds = _widened(value, [(deviations, len(labels))], level)
-    return Interval(value, max(0.0, bounds.low), bounds.high) if value >= 0 else bounds
 
 
 def _by_scene(table: Table, scenes: Scenes) -> tuple[Float[np.ndarray, "seeds scenes"], Float[np.ndarray, " scenes"]]:
@@ -200,13 +171,14 @@ def compare(tables: Sequence[Table], scenes: Scenes, *, higher_is_better: bool =
     trainings = [totals.sum(1) / counts.sum() for totals, counts in sums]
     for at, (i, j) in enumerate(pairs):
         if min(len(trainings[i]), len(trainings[j])) > 1:
-            raw[at] = max(raw[at], _welch(trainings[i], trainings[j]))
+            raw[at] = max(raw[at], welch(trainings[i], trainings[j]))
     for (i, j), adjusted in zip(pairs, holm(raw), strict=True):
         p[i, j] = p[j, i] = adjusted
     return Comparison(means, p, _smallest(differences, sums[0][1], trainings, pairs))
 
 
-def _welch(a: np.ndarray, b: np.ndarray) -> float:
+def welch(a: np.ndarray, b: np.ndarray) -> float:
+    """The p-value of equal means of two sets of trainings, whose spreads may differ (Welch, 1947)."""
     if not a.var() + b.var():
         return 0.0 if a.mean() != b.mean() else 1.0
     return float(stats.ttest_ind(a, b, equal_var=False).pvalue)

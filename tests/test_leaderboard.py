@@ -158,10 +158,27 @@ def test_gameable_stands_exactly_over_the_metrics_that_prefer_a_honeypot_to_ever
     assert "`ssim` ranks `oracle_blur` above every method; `lpips` ranks `oracle_noise` above every method" in notes
 
 
+def test_a_honeypot_above_some_methods_is_counted_and_earns_no_mark(page):
+    text = page(
+        {"method": "a", "values": {"psnr": 20, "ssim": 0.6}},
+        {"method": "b", "values": {"psnr": 25, "ssim": 0.4}},
+        {"method": "oracle_blur", "role": "honeypot", "values": {"psnr": 24, "ssim": 0.3}},
+    )
+    assert "psnr (dB) ↑ |" in text.replace("  ", " ")
+    assert "without a mark: `psnr` ranks `oracle_blur` above 1 of 2." in _section(text, "Notes")
+
+
+def test_ceilings_have_a_table_of_their_own(page):
+    text = page({}, {"method": "second_look", "role": "ceiling", "values": {"ssim": 0.9}, "config": {"signature": "s"}})
+    assert list(_table(_section(text, "Ceilings"))) == ["second_look"]
+    assert "## Ceilings" not in page({})
+
+
 def test_a_metric_is_not_gameable_where_no_method_was_measured(page):
     pot = {"method": "oracle_blur", "role": "honeypot", "values": {"psnr": 90, "ssim": 1.0, "lpips": 0.0}}
     unmeasured = dict.fromkeys(("psnr", "ssim", "lpips"), "no weights")
     assert "gameable" not in page(pot)
+    assert "above some methods" not in page(pot)
     assert "gameable" not in page({"values": unmeasured}, pot)
 
 
@@ -235,17 +252,24 @@ def test_costs_have_units_and_missing_ones_a_dash(page):
         {}, {"method": "b", "cost": {"seconds_per_step": None, "peak_memory_bytes": None, "device": "a GPU", "threads": None}}
     )
     table = _table(_section(text, "Cost"))
-    assert list(table["pix2pix"].values())[1:] == ["cpu, 2 threads", "54.40 M", "0.0123 s", "0.5 s", "1.5 GiB"]
-    assert list(table["b"].values())[1:] == ["a GPU", "54.40 M", "–", "0.5 s", "–"]
+    assert list(table["pix2pix"].values())[1:] == ["cpu, 2 threads", "54.40 M", "12.1 G", "2", "60.5 s", "0.0123 s", "1.5 GiB"]
+    assert list(table["b"].values())[1:] == ["a GPU", "54.40 M", "12.1 G", "2", "60.5 s", "–", "–"]
 
 
 def test_signatures_and_the_command_stand_on_the_page(page):
     options = {"size_px": "128", "haze": "it's on"}
     text = page({"slug": "synthetic.tiny.8000", "terms": {"options": options}})
-    assert "- `ssim`: `ssim;gauss11s1.5;v1`" in _section(text, "Metric signatures")
+    assert "- `ssim`: `ssim;gauss11s1.5;v1`\n" in _section(text, "Metric signatures")
     wanted = "pytest bench --method pix2pix --protocol synthetic --preset tiny --budget 8000 --data-option "
     assert wanted in _section(text, "Reproduce")
     assert "size_px" not in _section(text, "Reproduce")
+
+
+def test_a_certificate_is_linked_where_there_is_one(page):
+    section = _section(page({}, certified=["ssim", "fid"]), "Metric signatures")
+    assert "[certificates](certificates.md), without `psnr`, `lpips`." in section
+    assert "[certificates](certificates.md).\n" in _section(page({}, certified=["psnr", "ssim", "lpips"]), "Metric signatures")
+    assert "certificates.md" not in page({}, certified=["fid"])
 
 
 # --- What is never mixed ---
@@ -345,19 +369,22 @@ def test_the_order_of_the_records_does_not_change_the_page(make_run):
     assert len({render(SLUG, order) for order in itertools.permutations(records)}) == 1
 
 
-def test_pages_written_again_are_byte_identical_in_another_process_and_folder(root, tmp_path):
+def test_pages_written_again_are_byte_identical_in_another_process_and_folder(root, make_run, tmp_path):
+    run = make_run("cut")
+    Store(root).write(run.record, run.rows)
     write_pages(root)
-    before = {path.relative_to(root): path.read_bytes() for path in root.rglob("*.md")}
+    kinds = ("md", "csv", "tex", "svg")
+    before = {path.relative_to(root): path.read_bytes() for kind in kinds for path in root.glob(f"*.{kind}")}
     elsewhere = tmp_path / "elsewhere" / "boards"
     elsewhere.parent.mkdir()
     root.rename(elsewhere)
-    for page in elsewhere.glob("*.md"):
-        page.unlink()
+    for page in before:
+        (elsewhere / page).unlink()
     code = "import sys, pathlib, sarbench.bench.leaderboard as board; board.write_pages(pathlib.Path(sys.argv[1]))"
     env = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
     subprocess.run([sys.executable, "-c", code, str(elsewhere)], check=True, env=env)
-    assert {path.relative_to(elsewhere): path.read_bytes() for path in elsewhere.rglob("*.md")} == before
-    assert len(before) == 2
+    assert {path: (elsewhere / path).read_bytes() for path in before} == before
+    assert len(before) == 5
     assert not any(str(tmp_path).encode() in text or b"\r" in text for text in before.values())
 
 
@@ -370,7 +397,10 @@ def test_boards_can_be_made_without_loading_torch():
 
 
 def test_written_pages_pass_the_check(root):
-    assert {path.name for path in write_pages(root)} == {"README.md", "synthetic.tiny.md"}
+    assert {path.name for path in write_pages(root)} == {
+        "README.md",
+        *(f"synthetic.tiny.{kind}" for kind in ("md", "csv", "tex")),
+    }
     assert check_pages(root) == []
     assert "[synthetic.tiny](synthetic.tiny.md)" in (root / "README.md").read_text()
     assert "`pix2pix`" in (root / "README.md").read_text()
@@ -397,7 +427,46 @@ def test_the_check_finds_a_new_record(root, make_run):
     write_pages(root)
     run = make_run("cut")
     Store(root).write(run.record, run.rows)
-    assert len(check_pages(root)) == 2
+    assert {problem.split()[0].rpartition("/")[2] for problem in check_pages(root)} == {
+        "README.md",
+        *(f"synthetic.tiny.{kind}" for kind in ("md", "csv", "tex", "svg")),  # two methods can be drawn
+    }
+
+
+@pytest.mark.parametrize("kind", ["csv", "tex", "svg"])
+def test_every_file_of_a_board_is_checked_for_being_there_unedited_and_wanted(root, make_run, kind):
+    run = make_run("cut")
+    Store(root).write(run.record, run.rows)
+    write_pages(root)
+    page = root / f"synthetic.tiny.{kind}"
+    good = page.read_bytes()
+    page.write_bytes(good.replace(b"cut", b"cot"))
+    assert check_pages(root) == [f"{page} differs from what the records give"]
+    page.unlink()
+    assert check_pages(root) == [f"{page} is missing"]
+    page.write_bytes(good)
+    stale = page.with_stem("gone.tiny")
+    stale.write_bytes(good)
+    (root / f"mine.{kind}").write_text("x,y\n1,2\n")  # not ours: left alone
+    assert check_pages(root) == [f"{stale} has no records"]
+    write_pages(root)
+    assert not stale.exists()
+    assert (root / f"mine.{kind}").exists()
+    page.write_text("mine")
+    with pytest.raises(ContractError, match="was not generated by sarbench"):
+        write_pages(root)
+
+
+def test_a_picture_goes_when_there_is_nothing_to_draw(root, make_run):
+    run = make_run("cut")
+    path = Store(root).write(run.record, run.rows)
+    write_pages(root)
+    assert "](synthetic.tiny.svg)" in (root / "synthetic.tiny.md").read_text()
+    assert "](synthetic.tiny.svg)" in (root / "README.md").read_text()
+    path.unlink()
+    write_pages(root)
+    assert not (root / "synthetic.tiny.svg").exists()
+    assert ".svg" not in (root / "synthetic.tiny.md").read_text() + (root / "README.md").read_text()
 
 
 def test_writing_removes_generated_pages_without_records_and_nothing_else(root):

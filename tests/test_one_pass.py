@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from sarbench.bench.images import read_header, read_image, write_image
 from sarbench.bench.metric import Features, ImageBatch, Metric
 from sarbench.bench.one_pass import Pass
 from sarbench.bench.score import score_folders
+from sarbench.bench.scores import Scores
 
 SEEN: list[int] = []  # images that the made-up network saw
 
@@ -140,18 +142,18 @@ def test_a_metric_of_sets_sees_every_image_once_whatever_the_batch(tmp_path: Pat
     assert list(scores.columns) == ["level"]
 
 
-def test_features_of_references_are_kept_by_content(tmp_path: Path) -> None:
+def test_features_of_both_sides_are_kept_by_content(tmp_path: Path) -> None:
     a, b, cache = folder(tmp_path / "a", 6), folder(tmp_path / "b", 6, seed=1), tmp_path / "cache"
     first = score_folders(a, b, ["distance"], progress=False, cache=cache)
     SEEN.clear()
     b.rename(tmp_path / "moved")
     again = score_folders(a, tmp_path / "moved", ["distance"], progress=False, cache=cache)
-    assert sum(SEEN) == 6  # the translated ones
+    assert sum(SEEN) == 0
     assert again.sets == first.sets
     SEEN.clear()
     write_image(tmp_path / "moved" / "000.png", np.zeros((8, 8, 3), np.uint8))
     other = score_folders(a, tmp_path / "moved", ["distance"], progress=False, cache=cache)
-    assert sum(SEEN) == 12
+    assert sum(SEEN) == 6  # the references, of which one is new; the translated ones are known
     assert other.sets != first.sets
     assert not list((cache / "passes").iterdir())  # nothing is left of finished passes
 
@@ -159,9 +161,24 @@ def test_features_of_references_are_kept_by_content(tmp_path: Path) -> None:
 def test_kept_features_that_are_not_whole_are_computed_again(tmp_path: Path) -> None:
     a, b, cache = folder(tmp_path / "a", 6), folder(tmp_path / "b", 6, seed=1), tmp_path / "cache"
     first = score_folders(a, b, ["distance"], progress=False, cache=cache)
-    (file,) = (cache / "features").iterdir()
-    file.write_bytes(file.read_bytes()[:-8])
+    for file in (cache / "features").iterdir():
+        file.write_bytes(file.read_bytes()[:-8])
     assert score_folders(a, b, ["distance"], progress=False, cache=cache).sets == first.sets
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_set_is_measured_on_halves_of_the_scenes_and_no_network_runs_again(tmp_path: Path, paired: bool) -> None:
+    a, b = folder(tmp_path / "a", 8), folder(tmp_path / "b", 8 if paired else 10, seed=1)
+    scores = score_folders(
+        a, b, ["distance", "level"], paired=paired, progress=False, scene=lambda name: name[:2] + str(int(name) // 2)
+    )
+    assert sum(SEEN) == (16 if paired else 18)
+    assert list(scores.halved) == ["distance"]
+    assert scores.halved["distance"].scenes == 4
+    assert len(set(scores.halved["distance"].values)) > 2  # of six different halves
+    kept = Scores.from_kept(json.loads(json.dumps(scores.to_kept())))
+    assert kept.halved == scores.halved
+    assert not score_folders(a, b, ["distance"], paired=paired, progress=False).halved
 
 
 def test_unpaired_references_are_a_set_of_their_own(tmp_path: Path) -> None:

@@ -63,3 +63,7 @@ def test_the_committed_boards_are_what_their_records_give() -> None:
 @pytest.mark.parametrize("name", ["LICENSE", "README.md", "tox.ini", ".ci/run"])
 def test_the_project_has_its_papers(name: str) -> None:
     assert (ROOT / name).stat().st_size > 0
+
+
+def test_the_readme_shows_a_board_between_markers() -> None:
+    assert "<!-- board:synthetic.tiny -->" in (ROOT / "README.md").read_text()

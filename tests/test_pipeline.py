@@ -19,12 +19,15 @@ import numpy as np
 import pytest
 import torch
 
-from sarbench.bench import cli, pipeline
+from sarbench.bench import cli, pipeline, registry
+from sarbench.bench.board import board_of
 from sarbench.bench.ceiling import SIGNATURE, second_look
 from sarbench.bench.images import find_images, quantise, read_image
+from sarbench.bench.metric import Features, Metric
 from sarbench.bench.pipeline import Bench
 from sarbench.bench.records import Store
 from sarbench.bench.score import score_folders
+from sarbench.bench.significance import rows_of
 from sarbench.bench.storage import file_digest
 from sarbench.bench.tracks import track
 from sarbench.bench.train import Hardware
@@ -206,6 +209,27 @@ def test_scores_by_class_and_shifts_are_kept_with_the_scores(tmp_path: Path, mon
     assert second is not None
     assert first.by_class
     assert (first.by_class, first.shifts) == (second.by_class, second.shifts)
+
+
+def test_a_metric_of_sets_stands_in_the_record_with_its_halves_and_on_the_board_with_its_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = registry.load_metric
+    features = Features("thumbnail", "thumbnail;v1", 12, lambda images: images.pixels[:, ::32, ::32].reshape(len(images), -1))
+
+    def faked(name: str) -> Metric:
+        return replace(load(name), features=features, assets=(), ranked_from=1) if name in ("fid", "kid") else load(name)
+
+    monkeypatch.setattr(registry, "load_metric", faked)
+    bench = bench_of(tmp_path)
+    records = [bench.run(name, 0) for name in ("mean_color", "histogram_matching")]
+    halved = [record.scores["fid"].replicates for record in records if record is not None]
+    assert {found.drawn for found in halved} == {halved[0].drawn}
+    assert halved[0].drawn.startswith("halves-of-images;")
+    assert halved[0].values != halved[1].values
+    loaded = Store(tmp_path / "boards").read("pairs.blobs.tiny.24")
+    board = board_of("pairs.blobs.tiny.24", [item.record for item in loaded], rows_of(loaded))
+    assert all(board.interval(entry, metric) is not None for entry in board.floors for metric in ("fid", "kid"))
 
 
 def test_data_without_labels_has_no_scores_by_class(tmp_path: Path) -> None:

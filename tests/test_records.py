@@ -391,3 +391,48 @@ def test_reference_tiles_lie_where_no_method_can(tmp_path):
     store.write_reference_tiles("synthetic.tiny", b"source", b"target")
     assert [path.read_bytes() for path in store.reference_tiles("synthetic.tiny")] == [b"source", b"target"]
     assert store.slugs() == []
+
+
+# --- Metrics of sets on half samples ---
+
+HALVES = {"drawn": "halves-of-scenes;3;v1;0123456789abcdef", "scenes": 8, "values": [1.5, 2.25, -0.125]}
+
+
+def _with_halves(record, halves, **changes):
+    value = record.model_dump(mode="json")
+    value["scores"]["lpips"] |= {"of_set": True, "std": None, "replicates": halves, **changes}
+    return json.dumps(value)
+
+
+def test_replicates_survive_json_and_old_records_have_none(make_run):
+    record = Record.model_validate_json(_with_halves(make_run().record, HALVES))
+    assert record.scores["lpips"].replicates.values == (1.5, 2.25, -0.125)
+    assert Record.model_validate_json(record.model_dump_json()) == record
+    old = make_run().record.model_dump(mode="json")
+    for score in old["scores"].values():
+        del score["replicates"]
+    assert Record.model_validate_json(json.dumps(old)).scores["lpips"].replicates is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"values": [1.0]},
+        {"values": [1.0] * 1001},
+        {"values": [1.0, math.nan]},
+        {"values": [1.0, "2"]},
+        {"scenes": 3},
+        {"drawn": "<script>"},
+        {"drawn": ""},
+        {"note": "x"},
+    ],
+)
+def test_replicates_that_can_not_be_are_refused(make_run, change):
+    with pytest.raises(ValidationError, match="replicates"):
+        Record.model_validate_json(_with_halves(make_run().record, {**HALVES, **change}))
+
+
+def test_replicates_of_an_unmeasured_score_or_of_one_with_rows_are_refused(make_run):
+    for changes in ({"of_set": False}, {"value": None, "n": 0, "reason": "no weights"}):
+        with pytest.raises(ValidationError, match="replicates are of a score of a set"):
+            Record.model_validate_json(_with_halves(make_run().record, HALVES, **changes))

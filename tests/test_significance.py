@@ -9,6 +9,7 @@ import pytest
 from sarbench.bench import registry
 from sarbench.bench.board import board_of
 from sarbench.bench.board_page import render
+from sarbench.bench.records import Replicates
 from sarbench.bench.storage import value_digest
 
 SLUG, N = "synthetic.tiny", 40
@@ -117,3 +118,60 @@ def test_a_method_without_a_finite_value_for_each_image_is_not_tested(board):
     rows[str(records[2].rows_hash)].loc[3, "ssim"] = np.inf
     found = board_of(SLUG, records, rows)
     assert found.verdicts["ssim"].labels == ("a", "b")
+
+
+# --- Metrics of sets -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sets(make_run):
+    """Records of methods (name, role, FID) whose halves move together; `changes`: of the replicates of one method."""
+
+    def build(*runs, n_test=4, **changes):
+        together, found = np.random.default_rng(0).normal(0, 5, 100), []
+        for at, (method, role, value) in enumerate(runs):
+            own = value + together + np.random.default_rng(at + 1).normal(0, 0.2, 100)
+            halved = Replicates(drawn="halves-of-scenes;100;v1;0123456789abcdef", scenes=48, values=tuple(own.tolist()))
+            halved = halved.model_copy(update=changes.get(method, {}))
+            record = make_run(method, role).record
+            score = record.scores["lpips"].model_copy(
+                update={"of_set": True, "std": None, "value": value, "replicates": halved, "ranked_from": n_test}
+            )
+            found.append(record.model_copy(update={"scores": {**record.scores, "lpips": score}}))
+        return found
+
+    return build
+
+
+def test_a_metric_of_sets_has_intervals_and_a_tested_top_group(sets):
+    records = sets(("a", "method", 50.0), ("b", "method", 50.1), ("c", "method", 60.0), ("identity", "floor", 58.0))
+    found = board_of(SLUG, records)
+    assert {e.newest.method for e in found.methods if found.in_top_group(e, "lpips")} == {"a", "b"}
+    assert {e.newest.method for e in found.methods if found.below_a_floor(e, "lpips")} == {"c"}
+    interval = found.interval(found.methods[0], "lpips")
+    assert 8 < interval.high - interval.low < 30  # far wider than the difference that the common halves show
+    text = render(SLUG, records)
+    assert "± of `lpips` is half of the 95 % interval over scenes, by half samples without repetition" in text
+    assert "by bootstrap" not in text
+
+
+def test_too_small_a_set_has_an_interval_and_no_rank(sets):
+    records = sets(("a", "method", 50.0), ("b", "method", 70.0), n_test=2048)
+    found = board_of(SLUG, records)
+    assert found.interval(found.methods[0], "lpips") is not None
+    assert not any(found.in_top_group(entry, "lpips") for entry in found.methods)
+    assert "in `lpips`." not in render(SLUG, records)
+
+
+def test_other_halves_are_not_compared(sets):
+    other = {"drawn": "halves-of-scenes;100;v1;fedcba9876543210"}
+    records = sets(("a", "method", 50.0), ("b", "method", 60.0), ("c", "method", 70.0), c=other)
+    assert board_of(SLUG, records).verdicts["lpips"].labels == ("a", "b")
+
+
+def test_records_without_halves_have_no_interval(sets, make_run):
+    records = sets(("a", "method", 50.0), ("b", "method", 60.0))
+    scores = [record.scores["lpips"].model_copy(update={"replicates": None}) for record in records]
+    old = [r.model_copy(update={"scores": {**r.scores, "lpips": s}}) for r, s in zip(records, scores, strict=True)]
+    assert "lpips" not in board_of(SLUG, old).verdicts
+    assert "lpips" not in board_of(SLUG, [records[0], old[1]]).verdicts
