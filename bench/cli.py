@@ -29,6 +29,7 @@ COMMANDS = {
     "certify": Command("hold every metric to its formula and to other packages, and write the certificates", "certify"),
     "translate": Command("translate a folder of images with a trained run", "apply"),
     "leaderboard": Command("write the boards from the records, or check that they are true", "leaderboard"),
+    "report": Command("write a board as one HTML file, with pictures, plots and a sample browser", "report.command"),
     "data": Command("look hard at a dataset: leaks between its splits, misregistered pairs, bad images", "audit"),
     "check-method": Command("hold a method to every promise of the contract", "checks"),
     "check-dataset": Command("hold a dataset to every promise of the contract", "dataset_checks"),
