@@ -159,7 +159,7 @@ def test_hostile_text_is_shown_as_text(board: list[Loaded], runs: Path) -> None:
     assert "<script>alert(1)</script>" in page.text
     assert "{{ 7 * 7 }}" in page.text
     assert "\u202e" not in text
-    assert json.loads(page.scripts[1])[2]["name"].startswith("cut </script><script>")
+    assert "cut </script><script>" in " ".join(entry["name"] for entry in json.loads(page.scripts[1]))
 
 
 def test_every_interactive_part_is_a_real_control_with_a_name(board: list[Loaded], runs: Path) -> None:
@@ -205,7 +205,7 @@ def test_a_run_without_pictures_is_named_and_the_others_are_shown(board: list[Lo
     page = Page(render(SLUG, board, runs, 24))
     assert "cut: no translated images of seed 0" in page.text
     images = json.loads(page.scripts[0])["samples"][0]["images"]
-    assert [picture is None for picture in images] == [False, True, False, False, False, False]
+    assert [picture is None for picture in images] == [False, False, True, False, False, False]
 
 
 def test_a_broken_picture_is_named_and_no_crash(board: list[Loaded], runs: Path) -> None:
@@ -340,6 +340,6 @@ def test_thirty_methods_and_24_samples_of_256_px_fit_into_15_megabytes(make_run:
 
 
 def test_what_does_not_fit_is_refused_with_the_remedy(board: list[Loaded], runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sarbench.bench.report.page.MAX_BYTES", 700_000)
+    monkeypatch.setattr("sarbench.bench.report.page.MAX_BYTES", 50_000)
     with pytest.raises(ContractError, match="fewer --samples"):
         render(SLUG, board, runs, 24)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
-import pandas as pd
+from jaxtyping import Float
 from markupsafe import Markup
 
 from sarbench.bench import markdown
 from sarbench.bench.board import Board, Entry, number
+from sarbench.bench.records import Score
 from sarbench.bench.report.plots import heat, scale_over, shade
 from sarbench.bench.report.samples import score_columns
 from sarbench.bench.report.samples import table as values_of
@@ -132,39 +133,43 @@ def by_scene(board: Board) -> Scenes:
     metric = metrics[0]
     score = board.newest.scores[metric]
     places = [entries_of(board).index(entry) for entry in methods]
-    values = values_of(board, metric, ids)[places]
-    values = np.where(np.isfinite(values), values, np.nan)
-    frame = pd.DataFrame(values.T).groupby(pd.Series(names)).mean()  # scenes x methods, a mean over the images of each
-    images = pd.Series(names).value_counts()
-    frame = frame[frame.notna().any(axis=1)]
-    frame = frame.loc[frame.mean(axis=1).sort_values(ascending=score.higher_is_better, kind="stable").index]
-    total = len(frame)
+    labels, table = _scene_means(values_of(board, metric, ids)[places], names)
+    known = np.isfinite(table).any(axis=0)
+    total = int(known.sum())
     if not total:
         return nothing(f"No method has a finite {metric} for any scene.")
+    sign = 1 if score.higher_is_better else -1
+    order = sorted(np.flatnonzero(known).tolist(), key=lambda k: sign * float(np.nanmean(table[:, k])))
     if total > MOST_SCENES:
-        frame = pd.concat([frame.iloc[: MOST_SCENES // 2], frame.iloc[-(MOST_SCENES // 2) :]])
-    scale = scale_over(frame.to_numpy().ravel().tolist(), higher_is_better=score.higher_is_better)
+        order = order[: MOST_SCENES // 2] + order[-(MOST_SCENES // 2) :]
+    scale = scale_over(table[:, order].ravel().tolist(), higher_is_better=score.higher_is_better)
     shades = [
-        (place, title_of(entry.newest), [None if math.isnan(v) else shade(v, scale) for v in frame[i]])
-        for i, (place, entry) in enumerate(zip(places, methods, strict=True))
+        (place, title_of(entry.newest), [None if math.isnan(v) else shade(v, scale) for v in line[order].tolist()])
+        for place, entry, line in zip(places, methods, table, strict=True)
     ]
-    said = f"{metric} of {len(methods)} methods (rows) on {len(frame)} scenes (columns, from hard to easy)"
-    rows = tuple(
-        _scene(str(name), int(images[name]), line, methods, score.decimals, score.higher_is_better)
-        for name, line in frame.iterrows()
-    )
+    said = f"{metric} of {len(methods)} methods (rows) on {len(order)} scenes (columns, from hard to easy)"
+    rows = tuple(_scene(labels[k], names.count(labels[k]), table[:, k], methods, score) for k in order)
     return Scenes(metric, score.unit, rows, heat(shades, said), total, "")
 
 
-def _scene(name: str, images: int, line: pd.Series, methods: Sequence[Entry], decimals: int, higher: bool) -> Scene:
-    mean, spread = float(line.mean()), float(line.std(ddof=0))
-    best = line.idxmax() if higher else line.idxmin()
+def _scene_means(values: Float[np.ndarray, "methods images"], names: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """The scenes, and each method's mean over the images of each that have a finite value; NaN where none has."""
+    labels, which = np.unique(np.asarray(names, str), return_inverse=True)
+    of_scene = (which[:, None] == np.arange(len(labels))).astype(float)
+    finite = np.isfinite(values)
+    sums, counts = np.where(finite, values, 0.0) @ of_scene, finite.astype(float) @ of_scene
+    return labels.tolist(), np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+
+
+def _scene(name: str, images: int, values: Float[np.ndarray, " methods"], methods: Sequence[Entry], score: Score) -> Scene:
+    mean, spread = float(np.nanmean(values)), float(np.nanstd(values))
+    best = int(np.nanargmax(values) if score.higher_is_better else np.nanargmin(values))
     return Scene(
         markdown.line(name),
         images,
-        number(mean, decimals),
+        number(mean, score.decimals),
         repr(mean),
-        number(spread, decimals),
+        number(spread, score.decimals),
         repr(spread),
-        f"{title_of(methods[best].newest)} {number(float(line[best]), decimals)}",
+        f"{title_of(methods[best].newest)} {number(float(values[best]), score.decimals)}",
     )

@@ -38,7 +38,7 @@ def render(slug: str, loaded: Sequence[Loaded], runs: Path, count: int) -> str:
     metrics = table.measured(board, board.metrics)
     audits = table.measured(board, board.audits)
     text_bytes = RESERVE + TEXT_SHARE * len(table.entries_of(board))
-    shown = samples.browser(board, runs, count, (MAX_BYTES - text_bytes) * 3 // 4)
+    shown = samples.browser(board, runs, count, max(0, MAX_BYTES - text_bytes) * 3 // 4)
     style, script = ((HERE / name).read_text() for name in ("style.css", "script.js"))
     page = (
         _environment()

@@ -64,33 +64,45 @@ def album(folder: Path, records: Sequence[Record], rows: Mapping[str, pd.DataFra
 
     A run whose image can't be read, or does not have the PSNR that its record says, is left out whole and named.
     """
+    missing: list[str] = []
     sources, targets = (_listed(folder / "reference" / part) for part in ("source", "target"))
-    missing, found = [], []
     references = [_reference(sources, i, missing) for i in ids], [_reference(targets, i, missing) for i in ids]
-    for record in records:
-        name = markdown.line(f"{record.method} {record.variant}")
-        translated = _listed(folder / record.label / str(record.seed) / "translated")
-        if not translated:
-            missing.append(f"{name}: no translated images of seed {record.seed} in the runs folder")
-        try:
-            pixels = [read_image(translated[i]) if i in translated else None for i in ids]
-            own = rows.get(str(record.rows_hash))
-            for sample_id, image, target in zip(ids, pixels, references[1], strict=True):
-                _refuse_other(record, own, sample_id, image, target)
-            found.append(pixels)
-        except ContractError as error:
-            missing.append(f"{name}: left out, {error}")
-            found.append([None] * len(ids))
+    translated = [_translated(folder, record, rows, ids, references[1], missing) for record in records]
     shots = [
         Shot(
             None if source is None else _shown(source),
             None if target is None else _shown(target),
-            tuple(None if own[k] is None else _shown(own[k]) for own in found),
-            tuple(_error(own[k], target) for own in found),
+            tuple(own[k][0] for own in translated),
+            tuple(own[k][1] for own in translated),
         )
         for k, (source, target) in enumerate(zip(*references, strict=True))
     ]
-    return Album(tuple(shots), tuple(missing))
+    return Album(tuple(shots), tuple(text.replace(f"{folder}/", "") for text in missing))
+
+
+def _translated(
+    folder: Path,
+    record: Record,
+    rows: Mapping[str, pd.DataFrame],
+    ids: Sequence[str],
+    targets: Sequence[Pixels | None],
+    missing: list[str],
+) -> list[tuple[Picture | None, Picture | None]]:
+    """The pictures and error maps of one run; all None, and a word in `missing`, where they can't be shown."""
+    name = markdown.line(f"{record.method} {record.variant}")
+    files = _listed(folder / record.label / str(record.seed) / "translated")
+    if not files:
+        missing.append(f"{name}: no translated images of seed {record.seed} in the folder of the runs")
+    own, made = rows.get(str(record.rows_hash)), []
+    try:
+        for sample_id, target in zip(ids, targets, strict=True):
+            image = read_image(files[sample_id]) if sample_id in files else None
+            _refuse_other(record, own, sample_id, image, target)
+            made.append((None if image is None else _shown(image), _error(image, target)))
+    except ContractError as error:
+        missing.append(f"{name}: left out, {error}")
+        return [(None, None)] * len(ids)
+    return made
 
 
 def _listed(folder: Path) -> dict[str, Path]:

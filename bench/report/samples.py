@@ -6,7 +6,7 @@ import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +59,13 @@ def choose(values: Float[np.ndarray, "methods samples"], count: int, *, higher_i
     no part, and samples without any come last.
     """
     finite = np.where(np.isfinite(values), values if higher_is_better else -values, np.nan)
-    known = np.isfinite(finite).any(axis=0)
+    known = np.flatnonzero(np.isfinite(finite).any(axis=0)).tolist()
     means = np.full(values.shape[1], np.nan)
     spread = np.zeros(values.shape[1])
     means[known] = np.nanmean(finite[:, known], axis=0)
     spread[known] = np.nanstd(finite[:, known], axis=0)
-    worst = [k for k in np.argsort(means, kind="stable").tolist() if known[k]]
-    disputed = [k for k in np.argsort(-spread, kind="stable").tolist() if known[k]]
-    turns = chain.from_iterable(zip_longest(worst, reversed(worst), disputed))
+    worst, disputed = sorted(known, key=lambda k: means[k]), sorted(known, key=lambda k: -spread[k])
+    turns = chain.from_iterable(zip(worst, reversed(worst), disputed, strict=True))
     order = dict.fromkeys([*turns, *range(values.shape[1])])
     return list(order)[:count]
 

@@ -27,7 +27,7 @@
       };
       body.append(...rows.sort(compare));
     }
-    $("sorted").textContent = `Sorted by ${button.textContent.trim()}, ${way}`;
+    $("sorted").textContent = `Sorted by ${button.firstChild.textContent.trim()}, ${way}`;
   }
   for (const table of document.querySelectorAll("table.sortable")) {
     for (const head of table.tHead.rows[0].cells) {
