@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Callable
 from hashlib import sha256
 from html.parser import HTMLParser
@@ -343,3 +344,9 @@ def test_what_does_not_fit_is_refused_with_the_remedy(board: list[Loaded], runs:
     monkeypatch.setattr("sarbench.bench.report.page.MAX_BYTES", 50_000)
     with pytest.raises(ContractError, match="fewer --samples"):
         render(SLUG, board, runs, 24)
+
+
+def test_the_files_of_the_page_are_installed_with_the_package() -> None:
+    root = Path(__file__).parent.parent
+    listed = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["sarbench.bench.report"]
+    assert sorted(listed) == sorted(p.name for p in (root / "bench" / "report").iterdir() if p.is_file() and p.suffix != ".py")
