@@ -94,6 +94,10 @@ def test_numbers_are_short_and_have_their_prefix(value: float, unit: str, text: 
     assert with_prefix(value, unit) == text
 
 
+def test_numbers_in_a_column_have_three_digits() -> None:
+    assert [with_prefix(v, "B", padded=True) for v in (1e9, 984e6, 49_000)] == ["1.00 GB", "984 MB", "49.0 kB"]
+
+
 def test_ticks_are_round_and_within_the_axis() -> None:
     assert round_steps(0.06, 0.47, 6) == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert log_steps(1.5, 2.8) == pytest.approx([50, 100, 200, 500])

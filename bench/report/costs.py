@@ -44,7 +44,7 @@ def rows(board: Board) -> list[CostRow]:
     for place, entry in enumerate(board.ranked):
         cost = entry.newest.cost
         values = [(of(cost), unit) for _, unit, of in (*COSTS, PEAK)]
-        cells = tuple(("–", "") if v is None else (with_prefix(v, unit), repr(float(v))) for v, unit in values)
+        cells = tuple(("–", "") if v is None else (with_prefix(v, unit, padded=True), repr(float(v))) for v, unit in values)
         threads = "" if cost.threads is None else f", {cost.threads} thread{'s' * (cost.threads != 1)}"
         found.append(CostRow(place, title_of(entry.newest), entry.newest.role, cost.device + threads, cells))
     return found

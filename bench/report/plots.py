@@ -238,12 +238,12 @@ def log_steps(low: float, high: float) -> list[float]:
     return [value for value in every if low <= math.log10(value) <= high]
 
 
-def with_prefix(value: float, unit: str) -> str:
-    """A number with its unit and the prefix that makes it short, such as 1.04 M or 12 ms."""
+def with_prefix(value: float, unit: str, *, padded: bool = False) -> str:
+    """A number with its unit and the prefix that makes it short, such as 1.04 M or 12 ms; `padded`: 12.0 ms, for columns."""
     powers = [power for power in PREFIXES if unit != "s" or power <= 0]  # nobody counts in kiloseconds
     power = next((power for power in powers if abs(value) >= 10.0**power), powers[-1])
     number = value / 10.0**power
-    text = f"{number:,.0f}" if abs(number) >= 99.5 else f"{number:.3g}"
+    text = f"{number:,.0f}" if abs(number) >= 99.5 else f"{number:#.3g}" if padded else f"{number:.3g}"
     return f"{text} {PREFIXES[power]}{unit}".rstrip()
 
 
