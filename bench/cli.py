@@ -31,6 +31,7 @@ COMMANDS = {
     "submit": Command("pack translated images with a filled record into one file, for review", "submit"),
     "verify": Command("score a record's images again, and say cell by cell: agree, differ, or cannot check", "verify"),
     "leaderboard": Command("write the boards from the records, or check that they are true", "leaderboard"),
+    "report": Command("write a board as one HTML file, with pictures, plots and a sample browser", "report.command"),
     "data": Command("look hard at a dataset: leaks between its splits, misregistered pairs, bad images", "audit"),
     "check-method": Command("hold a method to every promise of the contract", "checks"),
     "check-dataset": Command("hold a dataset to every promise of the contract", "dataset_checks"),
