@@ -35,14 +35,16 @@ def of_itself(record: Record) -> Iterator[Cell]:
     else:
         yield _role(record, known)
     if record.submitted is not None and not known:
-        yield from _budget(record)
-        taken = record.method in (*HONEYPOTS, ceiling.NAME, "reference")
+        yield _budget(record, 1)  # nothing bounds the batch that it claims
+        taken = record.method in (*HONEYPOTS, ceiling.NAME, "reference") or record.method.endswith("_upper_bound")
         yield Cell("name", "", record.method, None, "differ" if taken else "agree", "the suite has images of that name" * taken)
         return
     harness = MATCHING if record.of_matching else TRANSLATING
-    if not known or record.code_hash != code_hash(record.method, harness):
-        return  # a plugin, or older code, whose card and settings are not here
-    yield from _budget(record)
+    if not known or record.code_hash != code_hash(record.method, harness):  # a plugin, or older code
+        if record.submitted is not None:
+            yield unchecked("code hash", f"this machine has another {record.method}; its card, config and budget stay untold")
+        return
+    yield _budget(record, max(record.budget.batch_size, 1))
     card = asdict(registry.load_learner(record.method).card)
     recorded = record.card.model_dump(mode="json")
     wrong = [name for name in OF_CARD if json.loads(json.dumps(card[name])) != recorded[name]]
@@ -69,14 +71,12 @@ def _role(record: Record, known: bool) -> Cell:
     return fact("role", record.role, role, "floors, honeypots and ceilings are the suite's own")
 
 
-def _budget(record: Record) -> Iterator[Cell]:
+def _budget(record: Record, batch_size: int) -> Cell:
     """A method may not have seen more images than the track's budget; the last batch may reach beyond it."""
-    own = record.submitted is None  # else nothing bounds the batch that it claims
-    most = record.terms.size.budget_images + (max(record.budget.batch_size, 1) if own else 1)
-    if record.budget.images >= most:
-        yield Cell("budget", "", str(record.budget.images), f"less than {most}", "differ", "more images than the track allows")
-    else:
-        yield Cell("budget", "", None, None, "agree")
+    seen, most = record.budget.images, record.terms.size.budget_images + batch_size
+    if seen < most:
+        return Cell("budget", "", None, None, "agree")
+    return Cell("budget", "", str(seen), f"less than {most}", "differ", "more images than the track allows")
 
 
 def _means(record: Record, metric: str, score: Score) -> bool:

@@ -369,6 +369,7 @@ def test_altered_scores_of_a_submission_are_found(world: Path, capsys: pytest.Ca
     ("change", "what"),
     [
         ({"method": "oracle_blur"}, "name"),
+        ({"method": "pix2pix_upper_bound"}, "name"),
         ({"role": "floor"}, "role"),
         ({"budget": {"images": 12_001, "steps": 0, "batch_size": 10**6}}, "budget"),
     ],
@@ -378,3 +379,13 @@ def test_claims_of_a_submission_are_checked(world: Path, capsys: pytest.CaptureF
     code, found = verify(world, capsys)
     assert code == 1
     assert what in {cell["what"] for cell in found["cells"] if cell["outcome"] == "differ"}
+
+
+def test_the_name_of_a_method_of_the_suite_is_kept_by_its_own_code_alone(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rebuilt(world / "sent.zip", lambda files: record_changed(files, lambda record: record.update(method="pix2pix")))
+    code, found = verify(world, capsys, "--sample", "100%", "--accept", world / "boards")
+    assert code == 2
+    assert [cell["what"] for cell in found["cells"] if cell["outcome"] == "cannot check"] == ["code hash"]
+    assert not (world / "boards").exists()
