@@ -215,7 +215,9 @@ def test_a_metric_of_sets_stands_in_the_record_with_its_halves_and_on_the_board_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = registry.load_metric
-    features = Features("thumbnail", "thumbnail;v1", 12, lambda images: images.pixels[:, ::32, ::32].reshape(len(images), -1))
+    features = Features(
+        "thumbnail", "thumbnail;v1", 12, lambda images: images.pixels[:, ::32, ::32].reshape(len(images), -1).astype(np.float32)
+    )
 
     def faked(name: str) -> Metric:
         return replace(load(name), features=features, assets=(), ranked_from=1) if name in ("fid", "kid") else load(name)
