@@ -229,12 +229,13 @@ def test_classes_and_scenes_have_their_tables(board: list[Loaded], runs: Path) -
 def test_judges_stand_on_the_page_where_they_said_something(make_run: Make, tmp_path: Path) -> None:
     classes = ("no change", "change")
     matrices = [np.array([[[90, 2], [3, 5]]] * 4), np.array([[[91, 1], [4, 4]]] * 4)]
-    subjects = [Subject("fixed", kind, "forward") for kind in ("source", "translated")]  # type: ignore[arg-type]
+    fooling = [np.array([[[92, 0], [0, 8]]] * 4)] * 2
+    subjects = [Subject("fixed", kind, "forward") for kind in ("source", "translated", "noise")]  # type: ignore[arg-type]
     said = Judged(
         signature="change_detection;tiny;v1",
         classes=classes,
         seeds=(0, 1),
-        images=tuple(judged_images(subject, matrices, classes) for subject in subjects),
+        images=tuple(judged_images(s, fooling if s.images == "noise" else matrices, classes) for s in subjects),
     )
     terms = {"judges": ("change_detection",)}
     items = [loaded(make_run(name, judged={"change_detection": said}, terms=terms)) for name in ("pix2pix", "cut")]
@@ -242,6 +243,7 @@ def test_judges_stand_on_the_page_where_they_said_something(make_run: Make, tmp_
     assert "judges" in [section["id"] for section in page.every("section")]
     assert "the source itself: the floor" in page.text
     assert "over 2 judge seeds" in page.text
+    assert "Artefacts planted in the source raise f1[change,pooled]: noise by" in page.text
 
 
 def test_a_judge_that_said_nothing_gives_its_reason(make_run: Make, tmp_path: Path) -> None:
