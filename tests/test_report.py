@@ -214,6 +214,20 @@ def test_a_broken_picture_is_named_and_no_crash(board: list[Loaded], runs: Path)
     assert "pix2pix: left out, " in Page(render(SLUG, board, runs, 24)).text
 
 
+def test_unpaired_samples_have_pictures_and_no_error_maps(board: list[Loaded], runs: Path) -> None:
+    (runs / SLUG / "reference" / "target").rename(runs / "away")
+    sample = json.loads(Page(render(SLUG, board, runs, 24)).scripts[0])["samples"][0]
+    assert sample["source"] is not None
+    assert sample["target"] is None
+    assert None not in sample["images"]
+    assert set(sample["errors"]) == {None}
+
+
+def test_a_board_of_matchers_says_that_there_are_no_images(make_run: Make, tmp_path: Path) -> None:
+    item = loaded(make_run("s2m2sar", terms={"task": "matching"}))
+    assert "A matcher finds places and makes no images" in Page(render(SLUG, [item], write_runs(tmp_path, [item]), 24)).text
+
+
 def test_training_curves_come_from_the_log_and_a_cut_line_is_passed_over(board: list[Loaded], runs: Path) -> None:
     page = Page(render(SLUG, board, runs, 24))
     assert "1,592 images, seed 0" in page.text
