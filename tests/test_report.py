@@ -131,7 +131,7 @@ def test_a_page_names_no_address_that_a_browser_would_load(board: list[Loaded], 
     ]
     loads += [str(attributes["href"]) for attributes in page.every("link")]
     assert all(address.startswith("data:") for address in loads)
-    assert {tag for tag, _ in page.elements}.isdisjoint({"iframe", "object", "embed", "base", "form action"})
+    assert {tag for tag, _ in page.elements}.isdisjoint({"iframe", "object", "embed", "base"})
 
 
 def test_the_policy_allows_exactly_the_script_and_the_style_of_the_page(board: list[Loaded], runs: Path) -> None:
@@ -214,6 +214,20 @@ def test_a_broken_picture_is_named_and_no_crash(board: list[Loaded], runs: Path)
     assert "pix2pix: left out, " in Page(render(SLUG, board, runs, 24)).text
 
 
+def test_unpaired_samples_have_pictures_and_no_error_maps(board: list[Loaded], runs: Path) -> None:
+    (runs / SLUG / "reference" / "target").rename(runs / "away")
+    sample = json.loads(Page(render(SLUG, board, runs, 24)).scripts[0])["samples"][0]
+    assert sample["source"] is not None
+    assert sample["target"] is None
+    assert None not in sample["images"]
+    assert set(sample["errors"]) == {None}
+
+
+def test_a_board_of_matchers_says_that_there_are_no_images(make_run: Make, tmp_path: Path) -> None:
+    item = loaded(make_run("s2m2sar", terms={"task": "matching"}))
+    assert "A matcher finds places and makes no images" in Page(render(SLUG, [item], write_runs(tmp_path, [item]), 24)).text
+
+
 def test_training_curves_come_from_the_log_and_a_cut_line_is_passed_over(board: list[Loaded], runs: Path) -> None:
     page = Page(render(SLUG, board, runs, 24))
     assert "1,592 images, seed 0" in page.text
@@ -229,12 +243,13 @@ def test_classes_and_scenes_have_their_tables(board: list[Loaded], runs: Path) -
 def test_judges_stand_on_the_page_where_they_said_something(make_run: Make, tmp_path: Path) -> None:
     classes = ("no change", "change")
     matrices = [np.array([[[90, 2], [3, 5]]] * 4), np.array([[[91, 1], [4, 4]]] * 4)]
-    subjects = [Subject("fixed", kind, "forward") for kind in ("source", "translated")]  # type: ignore[arg-type]
+    fooling = [np.array([[[92, 0], [0, 8]]] * 4)] * 2
+    subjects = [Subject("fixed", kind, "forward") for kind in ("source", "translated", "noise")]  # type: ignore[arg-type]
     said = Judged(
         signature="change_detection;tiny;v1",
         classes=classes,
         seeds=(0, 1),
-        images=tuple(judged_images(subject, matrices, classes) for subject in subjects),
+        images=tuple(judged_images(s, fooling if s.images == "noise" else matrices, classes) for s in subjects),
     )
     terms = {"judges": ("change_detection",)}
     items = [loaded(make_run(name, judged={"change_detection": said}, terms=terms)) for name in ("pix2pix", "cut")]
@@ -242,6 +257,7 @@ def test_judges_stand_on_the_page_where_they_said_something(make_run: Make, tmp_
     assert "judges" in [section["id"] for section in page.every("section")]
     assert "the source itself: the floor" in page.text
     assert "over 2 judge seeds" in page.text
+    assert "Artefacts planted in the source raise f1[change,pooled]: noise by" in page.text
 
 
 def test_a_judge_that_said_nothing_gives_its_reason(make_run: Make, tmp_path: Path) -> None:

@@ -68,6 +68,11 @@ def test_names_in_a_plot_do_not_lie_on_each_other() -> None:
             assert a[2] <= b[0] or b[2] <= a[0] or abs(a[1] - b[1]) >= 10
 
 
+def test_an_axis_of_equal_costs_still_has_a_number() -> None:
+    equal = [Point(i, f"m{i}", 54.4e6, 0.1 * i, None) for i in range(3)]
+    assert "50 M" in scatter(equal, "parameters", "ssim", None, unit="", higher_is_better=True)
+
+
 def test_text_in_a_plot_is_escaped() -> None:
     bad = '<script>alert("&")</script>'
     for picture in (

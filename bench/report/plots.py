@@ -14,6 +14,7 @@ from markupsafe import Markup
 BAR_PX, BAR_HEIGHT_PX = 108, 10
 PLOT_PX, PLOT_HEIGHT_PX = 460, 340
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 58, 14, 14, 44  # margins of a plot
+LEAST_DECADES = 0.8  # of an axis of costs, so that it has a number
 LETTER_PX, LINE_PX = 6.1, 12.0  # of labels in a plot
 CURVE_PX, CURVE_HEIGHT_PX = 140, 40
 CELL_HEIGHT_PX, MAP_PX = 17, 1000  # of a heat map; its cells share the width, within bounds
@@ -131,7 +132,8 @@ class _Axes:
 
     def __init__(self, points: Sequence[Point], floor: float | None, higher_is_better: bool) -> None:
         costs = [math.log10(point.cost) for point in points]
-        self.low, self.high = min(costs) - 0.08, max(costs) + 0.08
+        middle, half = (min(costs) + max(costs)) / 2, max((max(costs) - min(costs)) / 2 + 0.08, LEAST_DECADES / 2)
+        self.low, self.high = middle - half, middle + half
         shown = [v for p in points for v in (p.quality, *(p.bounds or ()))] + [floor] * (floor is not None)
         finite = [value for value in shown if value is not None and math.isfinite(value)]
         pad = 0.06 * ((max(finite) - min(finite)) or 1.0)

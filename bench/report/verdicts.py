@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 
 from sarbench.bench import markdown
 from sarbench.bench.board import Board, number
+from sarbench.bench.board_judges import MAIN, fooled
 from sarbench.bench.judged import Direction, Judged, JudgedImages, Kind, Net
 from sarbench.bench.report.table import entries_of, title_of
 
@@ -53,6 +54,7 @@ class Judge:
     signature: str
     seeds: int
     reason: str  # why it has said nothing
+    fooled_by: str  # planted artefacts that it likes better than the clean source; empty: none
     tables: tuple[JudgeTable, ...]
 
 
@@ -67,10 +69,18 @@ def _judge(board: Board, name: str) -> Judge:
     speaks = next((judged for _, judged in known if judged.images), None)
     title = markdown.line(name.replace("_", " "))
     if speaks is None:
-        return Judge(title, known[0][1].signature, 0, known[0][1].reason, ())
+        return Judge(title, known[0][1].signature, 0, known[0][1].reason, "", ())
     same = [(i, judged) for i, judged in known if (judged.signature, judged.classes) == (speaks.signature, speaks.classes)]
     tables = [table for net in NETS for way in WAYS if (table := _table(board, same, net, way))]
-    return Judge(title, speaks.signature, len(speaks.seeds), "", tuple(tables))
+    return Judge(title, speaks.signature, len(speaks.seeds), "", _fooled(speaks, name), tuple(tables))
+
+
+def _fooled(judged: Judged, name: str) -> str:
+    if name not in MAIN:
+        return ""
+    gains = fooled(judged, MAIN[name])
+    said = " and ".join(f"{markdown.line(kind)} by {number(gain, DECIMALS)}" for kind, gain in gains.items())
+    return f"{MAIN[name]}: {said}" if said else ""
 
 
 def _table(board: Board, known: Sequence[tuple[int, Judged]], net: Net, way: Direction) -> JudgeTable | None:
