@@ -6,17 +6,20 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
-import numpy as np
-
 from sarbench.bench import markdown
 from sarbench.bench.board import Board, Entry, name_of, number
+from sarbench.bench.board_flips import class_flips
 from sarbench.bench.ceiling import share
 from sarbench.bench.judged import Direction, Judged, JudgedImages, Kind, Net
-from sarbench.bench.judges._confusion import flips, square_metres_per_km2
+from sarbench.bench.protocols import UNREFERENCED
 from sarbench.bench.published import Published, rows_for
 
 DECIMALS = 3
-MAIN = {"change_detection": "f1[change,pooled]", "segmentation": "mean_iou[pooled]"}  # what shares are given of
+SEGMENTERS = {  # the judges of single images, and who they are
+    "segmentation": "A segmenter trained on real target images",
+    "fcn_cityscapes": "pix2pix's FCN-8s, which its authors trained on Cityscapes,",
+}
+MAIN = {"change_detection": "f1[change,pooled]", **dict.fromkeys(SEGMENTERS, "mean_iou[pooled]")}  # what shares are given of
 COLUMNS = {
     "change_detection": (
         "accuracy[pooled]",
@@ -26,7 +29,9 @@ COLUMNS = {
         "f1[change,pooled]",
         "f1[change,macro over samples]",
     ),
-    "segmentation": ("accuracy[pooled]", "class_accuracy[pooled]", "mean_iou[pooled]", "mean_iou[macro over samples]"),
+    **dict.fromkeys(
+        SEGMENTERS, ("accuracy[pooled]", "class_accuracy[pooled]", "mean_iou[pooled]", "mean_iou[macro over samples]")
+    ),
 }
 PRINTED = {  # a paper's name of a number
     "change_detection": {
@@ -36,10 +41,9 @@ PRINTED = {  # a paper's name of a number
         "recall": "recall[change,pooled]",
         "f1": "f1[change,pooled]",
     },
-    "segmentation": {
-        "pixel_accuracy": "accuracy[pooled]",
-        "class_accuracy": "class_accuracy[pooled]",
-        "miou": "mean_iou[pooled]",
+    **{
+        name: {"pixel_accuracy": "accuracy[pooled]", "class_accuracy": "class_accuracy[pooled]", "miou": "mean_iou[pooled]"}
+        for name in SEGMENTERS
     },
 }
 DATA: dict[tuple[Kind, Direction], str] = {  # as the tables of SRUIT call the two images
@@ -67,15 +71,16 @@ def judged(board: Board, published: Sequence[Published]) -> list[str]:
     names = sorted({name for entry in board.ranked for name in (entry.newest.judged or {})})
     parts: list[str] = []
     for name in names:
-        known = [found for entry in board.ranked if (found := (entry.newest.judged or {}).get(name))]
+        newest = sorted((entry.newest for entry in board.ranked), key=lambda r: (r.created, r.method, r.seed), reverse=True)
+        known = [found for record in newest if (found := (record.judged or {}).get(name))]
         speaks = next((found for found in known if found.images), None)
         title = f"## Judged by {name.replace('_', ' ')}"
         if speaks is None:
             parts += [title, f"{markdown.text(known[0].reason).capitalize()}."]
         elif name == "change_detection":
             parts += [title, *_change_detection(board, speaks, published)]
-        elif name == "segmentation":
-            parts += [title, *_segmentation(board, speaks, published)]
+        elif name in SEGMENTERS:
+            parts += [title, *_segmentation(board, name, speaks, published)]
     return parts
 
 
@@ -186,7 +191,7 @@ def _change_detection(board: Board, like: Judged, published: Sequence[Published]
             images = _referee(board, name, like, net, kind, way)
             if images:
                 title = REFERENCES.get(kind, "the target itself")
-                printed = _printed(board, name, published, DATA[kind, way]) if kind == "source" else {}
+                printed = _printed(board, name, published, DATA[kind, way]) if (net, kind) == ("own", "source") else {}
                 rows.append(_row(name, title, DATA[kind, way], images, {k: v for (_, k), v in printed.items()}, "–"))
         for entry in board.ranked:
             for way in WAYS:
@@ -195,14 +200,37 @@ def _change_detection(board: Board, like: Judged, published: Sequence[Published]
                     continue
                 ceiling = _by_seed(_referee(board, name, like, net, "ceiling", way), main)
                 data = DATA["translated", way]
-                there = _printed(board, name, published, data)
+                there = _printed(board, name, published, data) if net == "own" else {}  # as the paper does it
                 own = {k: v for (method, k), v in there.items() if method == entry.newest.method}
                 rows.append(
                     _row(name, name_of(entry.newest), data, images, own, _share(_by_seed(images, main), floor, ceiling))
                 )
         if rows:
-            parts += [about, markdown.table(_with_all_columns(rows), left=2)]
-    return [*parts, _honesty(like, name), _signature(like)]
+            parts += [about, markdown.table(_marked(_with_all_columns(rows), like if net == "fixed" else None, main), left=2)]
+    return [*parts, _honesty(like, name), *_unreferenced(board, published), _signature(like)]
+
+
+def _unreferenced(board: Board, published: Sequence[Published]) -> list[str]:
+    """The quality of the same translations without a reference, as SRUIT's table 3; empty where nothing of it was measured."""
+    metrics = [metric for metric in UNREFERENCED if metric in board.newest.scores]
+    if all(entry.mean(metric) is None for entry in board.ranked for metric in metrics):
+        return []
+    printed = {(row.method, row.metric): row.printed for row in rows_for(board.newest.terms.name, published) if not row.variant}
+    rows = []
+    for entry in board.ranked:
+        row = {"method": name_of(entry.newest), "data": DATA["translated", "forward"]}
+        for metric in metrics:
+            score, mean = board.newest.scores[metric], entry.mean(metric)
+            head = f"{markdown.text(metric)} {'↑' if score.higher_is_better else '↓'}"
+            row[head] = "–" if mean is None else number(mean, score.decimals)
+            if (entry.newest.method, metric) in printed:
+                row[f"{head}, published"] = printed[entry.newest.method, metric]
+        rows.append(row)
+    why = (
+        "Image quality without reference, as SRUIT's table 3. These say nothing of what is shown: a judge may like what they "
+        "dislike. The paper gives no unit of its total variation, so that published ones do not compare."
+    )
+    return [why, markdown.table(_with_all_columns(rows), left=2)]
 
 
 def _row(
@@ -218,9 +246,16 @@ def _row(
 
 
 def _with_all_columns(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """Rows that all have the columns of the fullest one, in its order."""
-    fullest = max(rows, key=lambda row: len(row))
-    return [{head: row.get(head, "–") for head in fullest} for row in rows]
+    """Rows that all have the columns of any; a published one stands behind the column that it belongs to."""
+    known = {head for row in rows for head in row}
+    heads = [h for head in rows[0] for h in (head, f"{head}, published") if not head.endswith(", published") and h in known]
+    return [{head: row.get(head, "–") for head in heads} for row in rows]
+
+
+def _marked(rows: Sequence[dict[str, str]], judge: Judged | None, main: str) -> list[dict[str, str]]:
+    """The rows with "gameable" over the columns of what a judge can be fooled in."""
+    gameable = set() if judge is None or not fooled(judge, main) else {markdown.text(main), f"share of {markdown.text(main)}"}
+    return [{f"{head} gameable" if head in gameable else head: cell for head, cell in row.items()} for row in rows]
 
 
 def _signature(judge: Judged) -> str:
@@ -230,10 +265,10 @@ def _signature(judge: Judged) -> str:
 # --- Segmentation ----------------------------------------------------------------------------------------------------
 
 
-def _segmentation(board: Board, like: Judged, published: Sequence[Published]) -> list[str]:
-    name, main = "segmentation", MAIN["segmentation"]
+def _segmentation(board: Board, name: str, like: Judged, published: Sequence[Published]) -> list[str]:
+    main = MAIN[name]
     why = (
-        "A segmenter trained on real target images labels the translations, and is compared with the labels of the source: "
+        f"{SEGMENTERS[name]} labels the translations, and is compared with the labels of the source: "
         "what a translation shows elsewhere than the source has it counts as an error. The floor is the source itself, the "
         "ceiling the real target images of the test split with their own labels; of unpaired domains these show other "
         "scenes, so that their balance of classes differs too."
@@ -259,37 +294,5 @@ def _segmentation(board: Board, like: Judged, published: Sequence[Published]) ->
         {"class": markdown.text(c), **{title: _cell(_by_seed(images, f"iou[{c},pooled]")) for title, images in shown.items()}}
         for c in like.classes
     ]
-    parts = [why, markdown.table(plain, left=1), "IoU by class, pooled:", markdown.table(by_class, left=1)]
-    return [*parts, *_flips(like, shown), _honesty(like, name), _signature(like)]
-
-
-def _flips(like: Judged, shown: dict[str, list[JudgedImages]]) -> list[str]:
-    """Per class: how much of it is lost and to what, and how much ground is wrongly given to it."""
-    found = {}
-    for title, images in shown.items():
-        if all(one.pooled for one in images):
-            whole = np.sum([np.array(one.pooled) for one in images], axis=0)
-            found[title] = (flips(whole[None], like.classes), int(whole.sum()))
-    if not found:
-        return []
-    rows = []
-    for c in like.classes:
-        row = {"class": markdown.text(c)}
-        for title, (of_class, labelled) in found.items():
-            row[title] = "–"
-            if c in of_class:
-                flip = of_class[c]
-                lost = "–" if not flip.pixels else f"−{number(100 * flip.omitted / flip.pixels, 0)} %"
-                lost += f" to {markdown.text(flip.becomes[0])}" if flip.omitted else ""
-                area = square_metres_per_km2(flip.hallucinated, labelled, like.gsd_m).value
-                gained = (
-                    f"+{number(100 * flip.hallucinated / labelled, 1)} %" if area is None else f"+{number(area / 1e4, 1)} ha"
-                )
-                row[title] = f"{lost}, {gained}"
-        rows.append(row)
-    unit = "in hectares per square kilometre of ground" if like.gsd_m else "as a share of all labelled pixels"
-    why = (
-        "Omission and hallucination: −, the share of a class that is seen as another, and as which most often; "
-        f"+, what is wrongly seen as this class, {unit}:"
-    )
-    return [why, markdown.table(rows, left=1)]
+    parts = [why, markdown.table(_marked(plain, like, main), left=1), "IoU by class, pooled:", markdown.table(by_class, left=1)]
+    return [*parts, *class_flips(like, shown), _honesty(like, name), _signature(like)]

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch.distributed as dist
 
-from sarbench.bench import judging
+from sarbench.bench import judge, judging
 from sarbench.bench.errors import ContractError
 from sarbench.bench.judged import Judged, Subject, read_matrices
 from sarbench.bench.judges import _training as training
+from sarbench.bench.judges._shown import Side
 from sarbench.bench.judges.change_detection import ChangeDetection
 from sarbench.bench.judges.segmentation import Segmentation
 from sarbench.bench.pipeline import Bench
@@ -28,7 +30,7 @@ N_TEST = 3
 @pytest.fixture(autouse=True)
 def small_judges(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two seeds, two steps, a handful of channels."""
-    monkeypatch.setattr(judging, "JUDGE_SEEDS", SEEDS)
+    monkeypatch.setattr(judge, "JUDGE_SEEDS", SEEDS)
     change = replace(ChangeDetection.presets["tiny"], budget_images=4, batch_size=2, crop_px=32, decoder=(8, 8, 8, 8, 8))
     monkeypatch.setattr(ChangeDetection, "presets", {"tiny": change})
     labels = replace(Segmentation.presets["tiny"], budget_images=4, batch_size=2, crop_px=32, width=2, head=4)
@@ -167,6 +169,37 @@ def test_images_made_from_the_targets_are_not_judged(tmp_path: Path) -> None:
     record = bench.run_honeypot("oracle_blur")
     assert record is not None
     assert record.judged is None
+
+
+def test_ranks_share_the_judges_out_and_say_what_one_rank_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def verdicts(folder: str) -> np.ndarray:
+        bench = bench_of(tmp_path / folder, "synthetic-render")
+        court, material = judging._Court(bench, "segmentation", judging.Run(None, tmp_path, 0, "")), bench.material  # type: ignore[arg-type]
+        real = court._single(Side("target"), {"train": material.train_targets, "test": material.test_targets})
+        return court.bank.verdicts(real, real, SEEDS)
+
+    class Apart(Exception):
+        """What the second rank has to give."""
+
+    def give(values: list[Any], own: Any) -> None:
+        raise Apart(own)
+
+    def take(values: list[Any], own: Any) -> None:
+        values[:] = [own, given]
+
+    alone = verdicts("one")
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+    monkeypatch.setattr(dist, "barrier", lambda: None)
+    monkeypatch.setattr(dist, "all_gather_object", give)
+    with pytest.raises(Apart) as second:
+        verdicts("two")
+    (given,) = second.value.args
+    assert list(given) == [SEEDS[1]]
+    monkeypatch.setattr(dist, "get_rank", lambda: 0)
+    monkeypatch.setattr(dist, "all_gather_object", take)
+    assert np.array_equal(verdicts("two"), alone)
 
 
 def test_verdicts_do_not_depend_on_which_images_are_asked_together(tmp_path: Path) -> None:
