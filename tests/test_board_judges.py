@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from sarbench.bench.board_judges import fooled
 from sarbench.bench.board_page import render
+from sarbench.bench.board_verdicts import fooled
 from sarbench.bench.judged import Judged, Subject, judged_images
 from sarbench.bench.judges._confusion import CHANGE_CLASSES
 from sarbench.bench.published import Published
@@ -97,12 +97,15 @@ def test_change_detection_is_shown_as_in_the_papers_tables_with_floor_and_ceilin
         "f1change,pooled",
     ]
     assert "over 3 judge seeds" in text
+    assert "Blind" not in text
 
 
 def test_a_ceiling_that_does_not_beat_the_floor_gives_no_shares(page: Callable[..., str]) -> None:
     low = {**REFERENCES, **TRANSLATED, ("fixed", "ceiling", "forward"): (0.5, 0.5, 0.5)}
-    (table,) = tables(section(page({"judged": {"change_detection": detected(low)}}), "Judged by change detection"))
+    text = section(page({"judged": {"change_detection": detected(low)}}), "Judged by change detection")
+    (table,) = tables(text)
     assert table["pix2pix", "t-B vs. B"]["share of f1change,pooled"] == "–"
+    assert "**Blind**" in text
 
 
 def test_both_directions_and_both_protocols_have_rows(page: Callable[..., str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from sarbench.bench import registry
-from sarbench.bench.board_judges import fooled
+from sarbench.bench.board_verdicts import fooled
 from sarbench.bench.dataset import BOTH, Dataset, DatasetCard, Sample
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import write_image

@@ -18,7 +18,9 @@ from sarbench.bench.judges import _training as training
 from sarbench.bench.judges._shown import Side
 from sarbench.bench.judges.change_detection import ChangeDetection
 from sarbench.bench.judges.segmentation import Segmentation
+from sarbench.bench.match import true_offset
 from sarbench.bench.pipeline import Bench
+from sarbench.bench.protocols import asks_matching
 from sarbench.bench.records import Record, Store
 from sarbench.bench.tracks import track
 from sarbench.bench.train import Hardware
@@ -216,3 +218,37 @@ def test_sides_that_a_judge_can_not_take_are_padded_and_cut_back() -> None:
     judge = Segmentation(Segmentation.presets["tiny"], 3, ("a", "b")).eval()
     image = np.zeros((1, 3, 45, 33), np.float32)
     assert training.predict_padded(judge, image, image, Hardware()).shape == (1, 45, 33)
+
+
+# --- Matching ---
+
+
+def test_sar_to_optical_is_judged_by_matching_and_nothing_is_trained(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, "synthetic")
+    record = bench.run("identity", 0)
+    assert record is not None
+    assert record.judged is None
+    assert record.matched is not None
+    assert record.matched.scores["translated"] == record.matched.scores["source"]
+    assert record.matched.scores["target"]["distance"] == 0.0
+    assert record.matched.signature == "matching;ncc;grey-mean;centre64;template3/4;v1"
+    (loaded,) = Store(tmp_path / "boards").read(bench.track.slug)
+    assert loaded.record.matched == record.matched
+    places = [true_offset(sample_id, 64) for sample_id in loaded.rows["id"]]
+    assert loaded.rows[["match_top", "match_left"]].to_numpy().tolist() == [list(place) for place in places]
+    honeypot = bench.run_honeypot("oracle_blur")
+    assert honeypot is not None
+    assert honeypot.matched is None
+
+
+def test_matching_is_no_term_of_a_track_so_that_older_boards_stand() -> None:
+    assert track("synthetic", "tiny").terms()["judges"] == ()
+    assert asks_matching("sar to optical", True)
+    assert not asks_matching("sar to optical", False)
+    assert not asks_matching("season", True)
+
+
+def test_images_too_small_for_templates_are_not_matched(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, "synthetic", size_px="16")
+    small = replace(bench.track, size=replace(bench.track.size, test_crop_px=12, train_crop_px=16))
+    assert judging._matching(replace(bench, track=small), tmp_path) is None
