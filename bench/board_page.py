@@ -14,6 +14,7 @@ from sarbench.bench.board_archive import PAGE as ARCHIVE
 from sarbench.bench.board_cost import WHY as WHY_COSTS
 from sarbench.bench.board_cost import costs
 from sarbench.bench.board_judges import judged
+from sarbench.bench.board_matching import matching as matched
 from sarbench.bench.board_published import beside_published
 from sarbench.bench.board_sections import audit, by_land_cover, misregistration, shares
 from sarbench.bench.board_tables import Notes, legend, score_table
@@ -130,7 +131,7 @@ def render(
         parts += ["## Ceilings", why_ceilings, score_table(board, board.ceilings, notes)]
     sections = [*shares(board), *by_land_cover(board), *audit(board, notes), *misregistration(board)]
     parts += ["## Notes", "\n".join(f"- {line}" for line in legend(board, notes, board.metrics)), *sections]
-    parts += judged(board, published)
+    parts += [*judged(board, published), *matched(board)]
     parts += _ablations(board, published)
     parts += beside_published(board, published)
     if picture:

@@ -22,6 +22,8 @@ UNREFERENCED = ("dbcnn", "nima", "total_variation")  # of single images
 AUDITS = ("psnr_shift", "ssim_shift", "copy_ratio")  # never ranked by; of pairs
 PAIRED = ("psnr", "ssim", "lpips", "fid", "kid", "scc", "sam", *UNREFERENCED, *AUDITS)
 UNPAIRED = ("fid", "kid", *UNREFERENCED)
+SENSORS, FOLDERS = "sar to optical", "as the folder's"  # tasks
+STREETS = ("fcn_cityscapes", "segmentation")  # judges: the published network, and one trained on these very data
 MATCHING: dict[str, Any] = {
     "task": "matching",
     "metrics": ("cmr_1", "cmr_2", "cmr_5", "distance", "rmse_px"),
@@ -72,6 +74,14 @@ class Protocol:
     def needs_data(self) -> bool:
         """Does it read files? Datasets made by code do not say how to get them."""
         return any(registry.card_of("datasets", name).get("get") for name in self.datasets)
+
+
+def asks_matching(task: str, paired: bool) -> bool:
+    """Are translations of this task also asked whether templates of them are found? Those of registered pairs of two sensors.
+
+    It follows from the task, and is no term of a protocol: it trains nothing and changes no other number.
+    """
+    return paired and task in (SENSORS, FOLDERS)
 
 
 # One SAR band is fed three times to an RGB translator, for every method alike; named here, so that every record says so.
@@ -144,7 +154,7 @@ EMBEDDED = (
     Protocol(
         name="pairs",
         about="your own folder of registered pairs, given by --data",
-        task="as the folder's",
+        task=FOLDERS,
         dataset="pairs",
         sizes={
             "tiny": Size(12_000, 64, None),
@@ -189,7 +199,7 @@ OWN = (
     _own("cdd", "CDD, season varying: tiles of its own split", "season", judges=("change_detection",)),
     _own("levir_cd", "LEVIR-CD, its own split", "season", judges=("change_detection",)),
     _own("oscd", "OSCD, split by city", "season", judges=("change_detection",)),
-    _own("cityscapes", "Cityscapes, label map to photo", "labels to photo", judges=("segmentation",)),
+    _own("cityscapes", "Cityscapes, label map to photo", "labels to photo", judges=STREETS),
     _own("gta5", "GTA5, label map to rendered photo", "labels to photo", judges=("segmentation",)),
     _own("synthia", "SYNTHIA, label map to rendered photo", "labels to photo", judges=("segmentation",)),
     _own("maps", "aerial photo to map", "photo to map"),
@@ -339,7 +349,7 @@ def _semst(name: str, about: str, task: str, dataset: str, n_train: int, **chang
     }
     made = Protocol(
         name, about, task, dataset, sizes, metrics=UNPAIRED, main_metric="total_variation", augment=FLIP,
-        judges=("segmentation",),
+        judges=STREETS,
     )  # fmt: skip
     return replace(made, **changes)
 
