@@ -19,7 +19,7 @@ from sarbench.bench import markdown
 from sarbench.bench.board import board_of
 from sarbench.bench.errors import ContractError
 from sarbench.bench.records import Loaded
-from sarbench.bench.report import breakdown, costs, curves, plots, samples, table, verdicts
+from sarbench.bench.report import breakdown, costs, curves, samples, table, verdicts
 from sarbench.bench.significance import rows_of
 
 HERE = Path(__file__).parent
@@ -39,7 +39,7 @@ def render(slug: str, loaded: Sequence[Loaded], runs: Path, count: int) -> str:
     audits = table.measured(board, board.audits)
     text_bytes = RESERVE + TEXT_SHARE * len(table.entries_of(board))
     shown = samples.browser(board, runs, count, max(0, MAX_BYTES - text_bytes) * 3 // 4)
-    style, script = ((HERE / name).read_text() for name in ("style.css", "script.js"))
+    style, script = ((HERE / name).read_text("utf-8") for name in ("style.css", "script.js"))
     page = (
         _environment()
         .get_template("page.html")
@@ -64,7 +64,6 @@ def render(slug: str, loaded: Sequence[Loaded], runs: Path, count: int) -> str:
             cost_plots=costs.plots(board),
             class_tables=breakdown.by_class(board),
             scenes=breakdown.by_scene(board),
-            shades=range(plots.SHADES),
             trainings=curves.trainings(board, runs),
             judges=verdicts.judges(board),
         )
