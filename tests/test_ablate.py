@@ -45,7 +45,7 @@ def test_tables_are_read_from_the_source(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_board_shows_rows_beside_the_published_ones(make_run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "ablations_of", lambda name: TABLES if name == "s3oil" else {})
-    number = {"method": "s3oil", "table": "2", "metric": "ssim"}
+    number = {"paper": "s3oil", "table": "2", "dataset": "sen12ms", "method": "s3oil", "metric": "ssim"}
     published = [
         SimpleNamespace(**number, variant="CAM", printed="0.1778"),
         SimpleNamespace(**number, variant="", printed="0.1862"),

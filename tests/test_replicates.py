@@ -49,10 +49,10 @@ def measured(metric, drawn, reference, translations):
 
 @pytest.fixture
 def fewer(monkeypatch):
-    monkeypatch.setattr(replicates, "REPLICATES", 100)
+    monkeypatch.setattr(replicates, "REPLICATES", 60)
 
 
-@pytest.mark.slow  # five hundred sets, each on a hundred halves
+@pytest.mark.slow  # five hundred sets, each on sixty halves
 @pytest.mark.parametrize(("name", "scenes", "patches"), [("kid", 40, 1), ("kid", 10, 5), ("fid", 40, 1), ("fid", 10, 5)])
 def test_an_interval_of_95_percent_holds_the_mean_of_such_sets_in_93_to_98_percent(name, scenes, patches, fewer):
     metric, rng, held, times = METRICS[name], np.random.default_rng(0), 0, 500
