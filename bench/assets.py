@@ -148,6 +148,22 @@ ASSETS: dict[str, Asset] = {
         licence="BSD-3-Clause",
         used_by=("s3oil",),
     ),
+    "resnet101": Asset(
+        about="ResNet-101 trained on ImageNet, the first weights of torchvision: where DeepLab-V2 can start from",
+        url=f"{TORCHVISION}/resnet101-63fe2227.pth",
+        file=File("resnet101-63fe2227.pth", "63fe2227"),
+        size_bytes=178_793_939,
+        licence="BSD-3-Clause",
+        used_by=("adaptation", "bdl", "proda", "sepico"),
+    ),
+    "deeplab_resnet101": Asset(
+        about="ResNet-101 of Caffe's DeepLab, trained on ImageNet, as AdaptSegNet hosts it: where adaptation starts from",
+        url="http://vllab.ucmerced.edu/ytsai/CVPR18/DeepLab_resnet_pretrained_init-f81d91e8.pth",
+        file=File("DeepLab_resnet_pretrained_init-f81d91e8.pth", "f81d91e8"),
+        size_bytes=177_000_000,
+        licence="not stated",
+        used_by=("adaptation", "bdl", "proda", "sepico"),
+    ),
     "efficientnet_b1": Asset(
         about="EfficientNet-b1 trained on ImageNet, of efficientnet-pytorch: where the change detector starts from",
         url="https://github.com/lukemelas/EfficientNet-PyTorch/releases/download/1.0/efficientnet-b1-f1951068.pth",

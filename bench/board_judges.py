@@ -64,7 +64,7 @@ SHOWN: dict[Kind, str] = {"source": "floor", "ceiling": "ceiling"}  # of the seg
 
 def judged(board: Board, published: Sequence[Published]) -> list[str]:
     """A section for each judge that has said something; empty where none has."""
-    names = sorted({name for entry in board.ranked for name in (entry.newest.judged or {})})
+    names = sorted({name for entry in board.ranked for name in (entry.newest.judged or {}) if name in MAIN})
     parts: list[str] = []
     for name in names:
         known = [found for entry in board.ranked if (found := (entry.newest.judged or {}).get(name))]

@@ -28,6 +28,7 @@ COMMANDS = {
     "explain": Command("show what a metric measures, its formula and numbers, and when it misleads", "explain"),
     "certify": Command("hold every metric to its formula and to other packages, and write the certificates", "certify"),
     "translate": Command("translate a folder of images with a trained run", "apply"),
+    "export": Command("write a translated data set in the source's layout, with its labels, for use elsewhere", "export"),
     "leaderboard": Command("write the boards from the records, or check that they are true", "leaderboard"),
     "data": Command("look hard at a dataset: leaks between its splits, misregistered pairs, bad images", "audit"),
     "check-method": Command("hold a method to every promise of the contract", "checks"),

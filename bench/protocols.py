@@ -22,6 +22,7 @@ UNREFERENCED = ("dbcnn", "nima", "total_variation")  # of single images
 AUDITS = ("psnr_shift", "ssim_shift", "copy_ratio")  # never ranked by; of pairs
 PAIRED = ("psnr", "ssim", "lpips", "fid", "kid", "scc", "sam", *UNREFERENCED, *AUDITS)
 UNPAIRED = ("fid", "kid", *UNREFERENCED)
+ADAPTATION = ("adaptation", "bdl", "proda", "sepico")  # SemST, table 2: without adaptation, and its three methods
 MATCHING: dict[str, Any] = {
     "task": "matching",
     "metrics": ("cmr_1", "cmr_2", "cmr_5", "distance", "rmse_px"),
@@ -119,6 +120,16 @@ EMBEDDED = (
         metrics=UNPAIRED,
         main_metric="total_variation",
         judges=("segmentation", "adaptation"),
+    ),
+    _synthetic(
+        "synthetic-adapt",
+        "rendered to real as synthetic-render, judged by adaptation alone and with three methods of adaptation",
+        "rendered to real",
+        (("task", "render"),),
+        paired=False,
+        metrics=UNPAIRED,
+        main_metric="total_variation",
+        judges=ADAPTATION,
     ),
     Protocol(
         name="synthetic-match",
@@ -377,7 +388,7 @@ SEMST = (
         "gta5",
         6_202,
         **GTA5,
-        judges=("adaptation",),
+        judges=ADAPTATION,
     ),
     _semst(
         "semst-2-synthia",
@@ -386,7 +397,7 @@ SEMST = (
         "synthia",
         9_400,
         **SYNTHIA,
-        judges=("adaptation",),
+        judges=ADAPTATION,
     ),
     _semst("semst-3", "SemST, table 3: its parts switched off, GTA5 to Cityscapes", "rendered to real", "gta5", 6_202, **GTA5),
 )

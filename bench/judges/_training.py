@@ -24,6 +24,7 @@ from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import key
 from sarbench.bench.judge import Judge, JudgeConfig
 from sarbench.bench.judges._confusion import confusion
+from sarbench.bench.judges._domains import Domains
 from sarbench.bench.judges._shown import Shown
 from sarbench.bench.loader import Steps
 from sarbench.bench.material import Material
@@ -32,7 +33,7 @@ from sarbench.bench.train import Hardware, read_weights, train
 
 BATCH_SIZE = 8  # of predictions: fixed, the last batch filled up
 CODE = Path(__file__).parent
-HARNESS = ("interface", "judge", "loader", "material", "train")  # files of bench/ that weights depend on, too
+HARNESS = ("adapter", "interface", "judge", "loader", "material", "train")  # files of bench/ that weights depend on, too
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Bank:
         torch.manual_seed(key(seed, "judge"))
         return self.plain.prepare(self.cls(self.config, self.channels, self.classes))  # type: ignore[return-value]
 
-    def trained(self, shown: Shown, content: str, seed: int) -> Judge:
+    def trained(self, shown: Shown | Domains, content: str, seed: int) -> Judge:
         """The judge of this content and seed, from disk where it was trained before; on every rank."""
         run_key = self.key_of(content, seed)
         folder = self.folder / run_key[:32]
@@ -81,6 +82,8 @@ class Bank:
             judge.load_state_dict(weights)
             return judge.eval()  # type: ignore[return-value]
         material = shown.material(self.like)
+        budget = self.config.images(len(material.train))
+        material = judge.drawn(material, budget, seed)
         steps = Steps(
             material,
             judge,
@@ -92,7 +95,6 @@ class Bank:
             rank=ranks.rank(),
             ranks=ranks.count(),
         )
-        budget = self.config.images(len(material.train))
         judge.load_pretrained(assets.find)
         plain = self.plain
         train(judge, steps, folder, budget_images=budget, seed=seed, run_key=run_key, hardware=plain, quiet=self.quiet)
@@ -102,14 +104,16 @@ class Bank:
         ranks.barrier()
         return judge.eval()  # type: ignore[return-value]
 
-    def _crop(self, shown: Shown) -> int | None:
+    def _crop(self, shown: Shown | Domains) -> int | None:
         """The config's crop, or as much of it as the smallest image has."""
         if self.config.crop_px is None:
             return None
-        smallest = min(min(shown.size(sample_id)) for sample_id in shown.ids("train"))
+        smallest = min(min(shown.size(sample_id)) for sample_id in (*shown.ids("train"), *shown.target_ids("train")))
         return min(self.config.crop_px, smallest // self.cls.card.size_multiple * self.cls.card.size_multiple)
 
-    def verdicts(self, trained_on: Shown, asked: Shown, seeds: Sequence[int]) -> Int64[np.ndarray, "seeds n classes classes"]:
+    def verdicts(
+        self, trained_on: Shown | Domains, asked: Shown, seeds: Sequence[int]
+    ) -> Int64[np.ndarray, "seeds n classes classes"]:
         """What the judges trained on one thing say of the test images of another: a confusion matrix a seed and sample."""
         content, of = trained_on.content("train"), asked.content("test")
         found = []
