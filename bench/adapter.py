@@ -17,14 +17,17 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import Batch, Optimizer, Schedule, adam, setting
 from sarbench.bench.judge import Judge, JudgeConfig
 from sarbench.bench.judges._confusion import UNLABELLED
 from sarbench.bench.judges.networks.deeplab_v2 import DeepLabV2
 from sarbench.bench.keys import key
 from sarbench.bench.material import Material
+from sarbench.bench.storage import file_digest
 
-ASSETS = {"deeplab": ("deeplab_resnet101",), "imagenet": ("resnet101",), "random": ()}
+ASSETS = {"imagenet": ("resnet101",), "deeplab": ("deeplab-resnet101",), "random": ()}
+DEEPLAB = "DeepLab_resnet_pretrained_init-f81d91e8.pth"  # in the folder of that name; the digits are of its sha256
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,9 @@ class AdapterConfig(JudgeConfig):
     learning_rate: float = setting(
         2.5e-5, "ours, with Adam; AdaptSegNet, Sec. 4.1, has SGD at 2.5e-4, its head at ten times that"
     )
-    start: Literal["deeplab", "imagenet", "random"] = setting("deeplab", "BDL, readme: Caffe's DeepLab, of ImageNet")
+    start: Literal["imagenet", "deeplab", "random"] = setting(
+        "imagenet", "ProDA's code; BDL's and AdaptSegNet's: Caffe's DeepLab"
+    )
     blocks: tuple[int, int, int, int] = setting((3, 4, 23, 3), "SemST, table 2: ResNet-101")
     width: int = setting(64, "ResNet")
     output_stride: int = setting(8, "DeepLab-V2, Sec. 3.1")
@@ -81,7 +86,12 @@ class Adapter(Judge):
     def load_pretrained(self, find: Callable[[str], Path]) -> None:
         """Take them up, in every network of that shape."""
         for name in self.pretrained:
-            weights = torch.load(find(name), map_location="cpu", weights_only=True)
+            path = find(name)
+            if self.config.start == "deeplab":
+                path = path / DEEPLAB
+                if not file_digest(path).startswith("f81d91e8"):
+                    raise ContractError(f"{path} is another file or damaged; replace it by the one that was downloaded")
+            weights = torch.load(path, map_location="cpu", weights_only=True)
             for module in self.modules():
                 if isinstance(module, DeepLabV2):
                     (module.load_deeplab if self.config.start == "deeplab" else module.load_torchvision)(weights)

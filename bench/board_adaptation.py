@@ -122,10 +122,10 @@ def _mean(images: Sequence[JudgedImages], of: str) -> str:
 
 
 def _printed(board: Board, published: Sequence[Published]) -> dict[tuple[str, str], str]:
-    """(adapter, method or "") -> the mean IoU that a paper prints in per cent, where the protocol is the paper's."""
+    """(adapter, method or "") -> the mean IoU as a paper prints it, where the protocol is the paper's."""
     found = {}
     for row in rows_for(board.newest.terms.name, published):
         adapter, _, method = row.method.partition("+")
         if row.metric == "miou" and adapter in ADAPTERS:
-            found[adapter, method] = f"{row.printed} %"
+            found[adapter, method] = f"{row.printed} {row.unit}".rstrip()
     return found

@@ -171,13 +171,13 @@ def test_domains_of_unequal_size_are_not_measured(tmp_path: Path) -> None:
 def test_the_paper_preset_without_its_weights_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SARBENCH_ASSETS", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    wanting = replace(Adaptation.presets["tiny"], start="deeplab")
+    wanting = replace(Adaptation.presets["tiny"], start="imagenet")
     monkeypatch.setattr(Adaptation, "presets", {"tiny": wanting})
     record = bench_of(tmp_path).run("identity", 0)
     assert record is not None
     assert record.judged is not None
-    assert record.judged["adaptation"].reason == "not measured: no deeplab_resnet101 weights here"
-    assert "sarbench fetch deeplab_resnet101" in judging.missing_weights(bench_of(tmp_path).track)[0]
+    assert record.judged["adaptation"].reason == "not measured: no resnet101 weights here"
+    assert "sarbench fetch resnet101" in judging.missing_weights(bench_of(tmp_path).track)[0]
 
 
 def test_the_protocols_of_table_2_ask_all_adapters() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sarbench.bench import registry
-from sarbench.bench.adapter import Adapter
+from sarbench.bench.adapter import DEEPLAB, Adapter
 from sarbench.bench.board_adaptation import ADAPTERS
 from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import Batch, Pairs
@@ -67,7 +67,7 @@ def test_every_preset_builds_and_says_which_weights_it_starts_from(name: str, pr
     cls = registry.load_judge(name)
     with torch.device("meta"):
         made = cls(cls.presets[preset], 3, CLASSES)
-    assert made.pretrained == (("deeplab_resnet101",) if preset == "paper" else ())
+    assert made.pretrained == (("resnet101",) if preset == "paper" else ())
     assert set(made.pretrained) <= set(cls.card.pretrained)
 
 
@@ -215,6 +215,12 @@ def test_weights_that_are_absent_are_never_replaced() -> None:
 
     with pytest.raises(ContractError, match="resnet101 missing"):
         judge.load_pretrained(absent)
+
+
+def test_a_file_that_is_not_caffes_deeplab_is_refused(tmp_path: Any) -> None:
+    (tmp_path / DEEPLAB).write_bytes(b"not it")
+    with pytest.raises(ContractError, match="is another file or damaged"):
+        adapter("bdl", start="deeplab").load_pretrained(lambda name: tmp_path)
 
 
 def test_published_weights_reach_every_network_of_an_adapter(tmp_path: Any) -> None:

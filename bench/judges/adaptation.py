@@ -34,7 +34,7 @@ class Adaptation(Adapter):
         channels="any",
         size_multiple=8,
         aux=("labels",),
-        pretrained=("deeplab_resnet101",),
+        pretrained=("resnet101",),
     )
     presets = {"paper": Config(), "bench": Config(**vars(BENCH)), "tiny": Config(**vars(TINY))}
     version = "v1"

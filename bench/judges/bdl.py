@@ -49,7 +49,7 @@ class BDL(Adapter):
         channels="any",
         size_multiple=8,
         aux=("labels",),
-        pretrained=("deeplab_resnet101",),
+        pretrained=("resnet101",),
         licence="MIT",
     )
     presets = {

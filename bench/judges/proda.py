@@ -74,7 +74,7 @@ class ProDA(Adapter):
         channels="any",
         size_multiple=8,
         aux=("labels",),
-        pretrained=("deeplab_resnet101",),
+        pretrained=("resnet101",),
         licence="MIT",
     )
     presets = {

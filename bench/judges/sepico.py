@@ -70,7 +70,7 @@ class SePiCo(Adapter):
         channels="any",
         size_multiple=8,
         aux=("labels",),
-        pretrained=("deeplab_resnet101",),
+        pretrained=("resnet101",),
         licence="Apache-2.0",
     )
     presets = {
