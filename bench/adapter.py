@@ -44,6 +44,7 @@ class AdapterConfig(JudgeConfig):
         "imagenet", "ProDA's code; BDL's and AdaptSegNet's: Caffe's DeepLab"
     )
     blocks: tuple[int, int, int, int] = setting((3, 4, 23, 3), "SemST, table 2: ResNet-101")
+    norm: Literal["frozen", "batch", "group"] = setting("frozen", "AdaptSegNet, Sec. 4.1: batch normalisation as published")
     width: int = setting(64, "ResNet")
     output_stride: int = setting(8, "DeepLab-V2, Sec. 3.1")
     dilations: tuple[int, ...] = setting((6, 12, 18, 24), "DeepLab-V2, Sec. 3.2: ASPP-L")
@@ -56,7 +57,14 @@ class AdapterConfig(JudgeConfig):
 
 
 BENCH = AdapterConfig(  # random weights: declared, and part of every signature
-    budget_images=100_000, crop_px=256, batch_size=8, learning_rate=1e-3, start="random", blocks=(2, 2, 2, 2), width=32
+    budget_images=100_000,
+    crop_px=256,
+    batch_size=8,
+    learning_rate=1e-3,
+    start="random",
+    norm="group",
+    blocks=(2, 2, 2, 2),
+    width=32,
 )
 TINY = replace(BENCH, budget_images=1_600, crop_px=64, blocks=(1, 1, 1, 1), width=8, dilations=(1, 2, 3, 4), learning_rate=2e-3)
 
@@ -133,7 +141,7 @@ def build(config: AdapterConfig, channels: int, classes: int) -> DeepLabV2:
         output_stride=config.output_stride,
         dilations=config.dilations,
         layout=layout,
-        norm="batch" if config.start == "random" else "frozen",
+        norm=config.norm,
         values="plain" if config.start == "random" else layout,
         scales=config.scales,
     )

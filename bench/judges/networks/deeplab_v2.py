@@ -10,7 +10,7 @@ alike, and rounds the side behind the max pooling up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -27,7 +27,7 @@ CAFFE_MEAN = (104.00699, 116.66877, 122.67892)  # BGR, of 255
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation of RGB in [0, 1]
 
 Layout = Literal["torchvision", "caffe"]
-Norm = Literal["frozen", "batch"]
+Norm = Literal["frozen", "batch", "group"]
 Values = Literal["plain", "torchvision", "caffe"]  # how images in [-1, 1] are given to the first convolution
 
 
@@ -44,10 +44,20 @@ class FrozenNorm(nn.BatchNorm2d):
         return super().train(False)  # type: ignore[return-value]
 
 
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Group normalisation in groups of eight channels: the same in training and testing, whatever else is in the batch."""
+    return nn.GroupNorm(max(1, channels // 8), channels)
+
+
+KINDS: dict[Norm, Callable[[int], nn.Module]] = {"frozen": FrozenNorm, "batch": nn.BatchNorm2d, "group": group_norm}
+
+
 class Bottleneck(nn.Module):
     """1x1, 3x3 with holes, 1x1, and the way around them; names of layers are torchvision's."""
 
-    def __init__(self, c_in: int, width: int, stride: int, dilation: int, layout: Layout, norm: type[nn.BatchNorm2d]) -> None:
+    def __init__(
+        self, c_in: int, width: int, stride: int, dilation: int, layout: Layout, norm: Callable[[int], nn.Module]
+    ) -> None:
         super().__init__()
         c_out = width * EXPANSION
         first, second = (stride, 1) if layout == "caffe" else (1, stride)
@@ -91,7 +101,7 @@ class AtrousResNet(nn.Module):
             raise ContractError(
                 f"a ResNet has four stages and an output stride of 4, 8, 16 or 32; got {blocks}, {output_stride}"
             )
-        kind = FrozenNorm if norm == "frozen" else nn.BatchNorm2d
+        kind = KINDS[norm]
         self.layout = layout
         self.conv1 = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = kind(width)
