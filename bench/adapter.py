@@ -50,11 +50,6 @@ class AdapterConfig(JudgeConfig):
     dilations: tuple[int, ...] = setting((6, 12, 18, 24), "DeepLab-V2, Sec. 3.2: ASPP-L")
     scales: tuple[float, ...] = setting((1.0,), "DeepLab-V2, Sec. 4.1.2 has three; adaptation papers have one")
 
-    @property
-    def photo_weights(self) -> bool:
-        """Does it start from ImageNet?"""
-        return self.start != "random"
-
 
 BENCH = AdapterConfig(  # random weights: declared, and part of every signature
     budget_images=100_000,
@@ -86,10 +81,11 @@ class Adapter(Judge):
         super().__init__(config, channels, classes)
         self.network = build(config, channels, len(classes))
 
-    @property
-    def pretrained(self) -> tuple[str, ...]:
+    @classmethod
+    def needs(cls, config: JudgeConfig) -> tuple[str, ...]:
         """The weights of ImageNet that the config asks for."""
-        return ASSETS[self.config.start]
+        assert isinstance(config, AdapterConfig)
+        return ASSETS[config.start]
 
     def load_pretrained(self, find: Callable[[str], Path]) -> None:
         """Take them up, in every network of that shape."""

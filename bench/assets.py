@@ -213,7 +213,7 @@ MODELS: dict[str, Model] = {
         url="http://people.eecs.berkeley.edu/~tinghuiz/projects/pix2pix/fcn-8s-cityscapes/fcn-8s-cityscapes.caffemodel",
         parts=("fcn-8s-cityscapes.caffemodel",),
         licence="not stated",
-        used_by=("bench.judges.networks.fcn8s",),
+        used_by=("fcn_cityscapes",),
     ),
 }
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from sarbench.bench import board_judges as verdicts
 from sarbench.bench import markdown
-from sarbench.bench.board import Board, Entry, name_of, number
+from sarbench.bench.board import Board, name_of, number
+from sarbench.bench.board_verdicts import DECIMALS, by_seed, cell, images_of, referee, share_of, with_all_columns
 from sarbench.bench.judged import Judged, JudgedImages, Kind
 from sarbench.bench.published import Published, rows_for
 
@@ -54,7 +54,7 @@ def adapted(board: Board, published: Sequence[Published]) -> list[str]:
     if not known:
         return parts
     rows = [row for name, like in known.items() for row in _rows(board, name, like)]
-    ends = {kind: verdicts._by_seed(_reference(rows, kind), MAIN) for kind in REFERENCES}
+    ends = {kind: by_seed(_reference(rows, kind), MAIN) for kind in REFERENCES}
     printed = _printed(board, published)
     scores = [_scores(row, ends, printed) for row in rows]
     first = next(iter(known.values()))
@@ -70,7 +70,7 @@ def adapted(board: Board, published: Sequence[Published]) -> list[str]:
     return [
         *parts,
         WHY,
-        markdown.table(verdicts._with_all_columns(scores), left=2),
+        markdown.table(with_all_columns(scores), left=2),
         "IoU by class, pooled, means over judge seeds:",
         markdown.table(by_class, left=2),
         spread + HONEST,
@@ -87,16 +87,12 @@ def _speaking(board: Board, name: str) -> Judged | None:
 def _rows(board: Board, name: str, like: Judged) -> list[_Row]:
     rows = []
     for kind, title in REFERENCES.items():
-        if images := verdicts._referee(board, name, like, "own", kind, "forward"):
+        if images := referee(board, name, like, "own", kind, "forward"):
             rows.append(_Row(title, "", name, images))
     for entry in board.ranked:
-        if images := verdicts._images(entry, name, like, "own", "translated", "forward"):
-            rows.append(_Row(f"translated by {_title(entry)}", entry.newest.method, name, images))
+        if images := images_of(entry, name, like, "own", "translated", "forward"):
+            rows.append(_Row(f"translated by {name_of(entry.newest)}", entry.newest.method, name, images))
     return rows
-
-
-def _title(entry: Entry) -> str:
-    return name_of(entry.newest)
 
 
 def _reference(rows: Sequence[_Row], kind: Kind) -> Sequence[JudgedImages]:
@@ -106,19 +102,19 @@ def _reference(rows: Sequence[_Row], kind: Kind) -> Sequence[JudgedImages]:
 def _scores(row: _Row, ends: dict[Kind, list[float] | None], printed: dict[tuple[str, str], str]) -> dict[str, str]:
     found = {"learned from": row.learned, "adaptation": ADAPTERS[row.adapter]}
     for of in COLUMNS:
-        found[markdown.text(of)] = verdicts._cell(verdicts._by_seed(row.images, of))
+        found[markdown.text(of)] = cell(by_seed(row.images, of))
         if of == MAIN and (row.adapter, row.method) in printed:
             found[f"{markdown.text(of)}, published"] = printed[row.adapter, row.method]
     is_reference = row.adapter == PLAIN and not row.method
     found[f"share of {markdown.text(MAIN)}"] = (
-        "–" if is_reference else verdicts._share(verdicts._by_seed(row.images, MAIN), ends["source"], ends["ceiling"])
+        "–" if is_reference else share_of(by_seed(row.images, MAIN), ends["source"], ends["ceiling"])
     )
     return found
 
 
 def _mean(images: Sequence[JudgedImages], of: str) -> str:
-    values = verdicts._by_seed(images, of)
-    return number(fmean(values), verdicts.DECIMALS) if values else "–"
+    values = by_seed(images, of)
+    return number(fmean(values), DECIMALS) if values else "–"
 
 
 def _printed(board: Board, published: Sequence[Published]) -> dict[tuple[str, str], str]:

@@ -12,6 +12,7 @@ from sarbench.bench import markdown, registry
 from sarbench.bench.board import Board, Entry, board_of, name_of, number
 from sarbench.bench.board_adaptation import adapted
 from sarbench.bench.board_judges import judged
+from sarbench.bench.board_matching import matching as matched
 from sarbench.bench.board_sections import audit, by_land_cover, misregistration, shares
 from sarbench.bench.board_tables import Notes, legend, score_table
 from sarbench.bench.published import Published, title_of
@@ -103,7 +104,7 @@ def render(
     parts += [] if matching else ["## Honeypots", why_pots, pots]
     sections = [*shares(board), *by_land_cover(board), *audit(board, notes), *misregistration(board)]
     parts += ["## Notes", "\n".join(f"- {line}" for line in legend(board, notes, board.metrics)), *sections]
-    parts += judged(board, published) + adapted(board, published)
+    parts += [*judged(board, published), *adapted(board, published), *matched(board)]
     parts += _ablations(board, published)
     if picture:
         shown = "source, target and translations of the first test images"

@@ -49,11 +49,28 @@ class Judge(Method):
     sees: ClassVar[Literal["pairs", "images", "domains"]]  # "domains": see `bench.adapter`
     augment: ClassVar[tuple[Augmentation, ...]]
     version: ClassVar[str]  # changes whenever its numbers would
+    given: ClassVar[bool] = False  # are its weights a published file, so that nothing is trained and there is one seed?
+    knows: ClassVar[tuple[str, ...]] = ()  # the classes of the data that it is for; empty: whatever classes there are
     config: JudgeConfig
 
     def __init__(self, config: JudgeConfig, channels: int, classes: Sequence[str]) -> None:
         super().__init__(config, channels, channels)
         self.classes = tuple(classes)
+
+    @classmethod
+    def seeds(cls) -> tuple[int, ...]:
+        """What it is trained with, one judge each; one that is given is the same under every seed."""
+        return (0,) if cls.given else JUDGE_SEEDS
+
+    @classmethod
+    def needs(cls, config: JudgeConfig) -> tuple[str, ...]:
+        """The assets that it starts from under this config."""
+        return cls.card.pretrained if getattr(config, "photo_weights", cls.given) else ()
+
+    @property
+    def pretrained(self) -> tuple[str, ...]:
+        """As `needs` says."""
+        return self.needs(self.config)
 
     @classmethod
     def tells_apart(cls, classes: Sequence[str]) -> tuple[str, ...]:

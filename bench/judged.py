@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
@@ -22,6 +22,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sarbench.bench.errors import ContractError
 from sarbench.bench.judges._confusion import CHANGE_CLASSES, MOST_CLASSES, Number, change_numbers, class_numbers
 from sarbench.bench.tracks import MAX_OPTION
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sarbench.bench.match_judge import MatchJudgement
 
 TOLERANCE = 1e-9  # between a recorded number and the one made from the matrices
 MAX_BYTES = 64 << 20  # of the file of matrices
@@ -110,6 +115,16 @@ class Verdicts:
     judged: Mapping[str, Judged]
     ids: tuple[str, ...] = ()
     matrices: Matrices | None = None
+    matching: MatchJudgement | None = None  # None: not asked
+
+    def beside(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """A record's rows with what matching found in further columns."""
+        if self.matching is None:
+            return rows
+        import pandas as pd
+
+        found = pd.DataFrame({"id": list(self.matching.ids), **self.matching.columns})
+        return rows.merge(found, on="id", validate="one_to_one")
 
     def to_csv(self) -> bytes:
         """The file beside the record."""

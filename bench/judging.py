@@ -29,13 +29,14 @@ from sarbench.bench import assets, ranks, registry
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import quantise
 from sarbench.bench.interface import Method
-from sarbench.bench.judge import JUDGE_SEEDS, Judge
 from sarbench.bench.judged import Direction, Judged, Kind, Subject, Verdicts, judged_images
 from sarbench.bench.judges import _artefacts as artefacts
 from sarbench.bench.judges._domains import Domains
 from sarbench.bench.judges._shown import Plant, Shown, Side
 from sarbench.bench.judges._training import Bank
+from sarbench.bench.match_judge import SMALLEST_PX, MatchJudgement, judge_folder
 from sarbench.bench.material import Images, centre_crop
+from sarbench.bench.protocols import asks_matching
 from sarbench.bench.storage import value_digest
 from sarbench.bench.tracks import Track
 from sarbench.bench.translate import backwards, translate_split
@@ -62,20 +63,22 @@ def judges_of(track: Track) -> tuple[str, ...]:
     return tuple(name for name in track.protocol.judges if name in registry.names("judges"))
 
 
+def knows_way_back(method: type[Method]) -> bool:
+    """Does a method translate targets too?"""
+    return method.translate_back is not Method.translate_back
+
+
 def missing_weights(track: Track) -> list[str]:
     """Why a judge of the track can't be trained on this machine, one line each."""
     lines = []
     for name in judges_of(track):
-        for asset in _needed(registry.load_judge(name), track):
+        cls = registry.load_judge(name)
+        for asset in cls.needs(cls.presets[track.preset]):
             try:
                 assets.find(asset)
             except assets.AssetMissing as error:
                 lines.append(f"judge {name}: not measured: {error}")
     return lines
-
-
-def _needed(cls: type[Judge], track: Track) -> tuple[str, ...]:
-    return cls.card.pretrained if getattr(cls.presets[track.preset], "photo_weights", False) else ()
 
 
 def ask(bench: Bench, method: Method, folder: Path, seed: int, translation_key: str) -> Verdicts:
@@ -91,17 +94,27 @@ def ask(bench: Bench, method: Method, folder: Path, seed: int, translation_key: 
             continue
         images = []
         for subject, trained_on, asked in court.cases():
-            found = court.bank.verdicts(trained_on, asked, JUDGE_SEEDS)
+            found = court.bank.verdicts(trained_on, asked, court.cls.seeds())
             images.append(judged_images(subject, list(found), court.classes))
-            matrices |= {(name, subject, seed): found[i] for i, seed in enumerate(JUDGE_SEEDS)}
+            matrices |= {(name, subject, seed): found[i] for i, seed in enumerate(court.cls.seeds())}
         judged[name] = Judged(
             signature=court.signature,
             classes=court.classes,
             gsd_m=bench.material.dataset.card.gsd_m,
-            seeds=JUDGE_SEEDS,
+            seeds=court.cls.seeds(),
             images=tuple(images),
         )
-    return Verdicts(judged, bench.material.test, matrices)
+    return Verdicts(judged, bench.material.test, matrices, _matching(bench, folder))
+
+
+def _matching(bench: Bench, folder: Path) -> MatchJudgement | None:
+    """Where templates of the run's test images are found; None on the ranks that only help, and where it is not asked."""
+    protocol, crop_px = bench.track.protocol, bench.track.size.test_crop_px
+    smallest = min(min(bench.material.dataset.size(sample_id)) for sample_id in bench.material.test)
+    asked = asks_matching(protocol.task, protocol.paired) and min(smallest, crop_px or smallest) >= SMALLEST_PX
+    if ranks.rank() != 0 or not asked:
+        return None
+    return judge_folder(folder / "translated", bench.sources, bench.reference)
 
 
 class _Court:
@@ -121,7 +134,7 @@ class _Court:
             self.material,
             bench.hardware,
             bench.runs / "cache" / "judges" / name,
-            bench.quiet,
+            bench.quiet or ranks.rank() != 0,
         )
 
     @property
@@ -147,9 +160,11 @@ class _Court:
             return "not measured: the images of both dates need the same bands"
         if self.cls.sees != "pairs" and len(dataset.classes) < 2:
             return "not measured: the classes of these data have no names"
+        if self.cls.knows and dataset.classes != self.cls.knows:
+            return "not measured: it knows other classes than these data have"
         if self.cls.sees == "domains" and len(self.material.test) != len(self.material.test_targets):
             return "not measured: a record holds one verdict a test image, and there are more of one domain than of the other"
-        lacking = [name for name in _needed(self.cls, self.bench.track) if not _is_here(name)]
+        lacking = [name for name in self.cls.needs(self.bank.config) if not _is_here(name)]
         return f"not measured: no {', '.join(lacking)} weights here" if lacking else ""
 
     def cases(self) -> Iterator[tuple[Subject, Shown | Domains, Shown]]:
@@ -171,7 +186,7 @@ class _Court:
             yield Subject("fixed", kind, "forward"), real, shown
         for kind, shown in {"erased": self._pairs(Side("target"), Side("target")), **planted}.items():
             yield Subject("fixed", kind, "forward"), real, shown
-        if type(self.run.method).translate_back is Method.translate_back:
+        if not knows_way_back(type(self.run.method)):
             return
         back: dict[Kind, Shown] = {"translated": self._pairs(self._translations_back(), Side("source"))}
         if "back" in counterparts:

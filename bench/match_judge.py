@@ -15,19 +15,17 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64
 
-from sarbench.bench import match_scores, registry, score_files
-from sarbench.bench.ceiling import share
+from sarbench.bench import registry, score_files
 from sarbench.bench.errors import ContractError
 from sarbench.bench.images import read_image, scale
 from sarbench.bench.match import BATCH_SIZE, best_places, cut_template, match, true_offset
+from sarbench.bench.matched import SIDES, Matched, columns_of, scores_of
 from sarbench.bench.material import centre_crop
-from sarbench.bench.summary import Summary, summarise
 from sarbench.bench.train import Hardware
 
 MATCHER = "ncc"
 LARGEST_PX = 256  # side of a search image
 SMALLEST_PX = 16
-SIDES = ("translated", "source", "target")  # what is judged, its floor, its ceiling
 
 
 @dataclass(frozen=True)
@@ -40,43 +38,15 @@ class MatchJudgement:
     found: Mapping[str, Int64[np.ndarray, "n 2"]]  # by what the template was cut from: one of SIDES
 
     @property
-    def signature(self) -> str:
-        """What the numbers depend on besides the images."""
-        return f"matching;{MATCHER};grey-mean;centre{self.search_px};template3/4;v1"
+    def recorded(self) -> Matched:
+        """What a record keeps."""
+        signature = f"matching;{MATCHER};grey-mean;centre{self.search_px};template3/4;v1"
+        return Matched(signature=signature, search_px=self.search_px, scores=scores_of(self.true, self.found))
 
-    def rows(self, side: str) -> dict[str, Float[np.ndarray, " n"]]:
-        """Every score's row of every sample, for templates cut from one of SIDES."""
-        return match_scores.rows(self.found[side], self.true)
-
-    def scores(self, side: str) -> dict[str, Summary]:
-        """The scores over all samples, for templates cut from one of SIDES."""
-        return {name: summarise(values, match_scores.SCORES[name].aggregate) for name, values in self.rows(side).items()}
-
-    def gains(self) -> dict[str, float]:
-        """How much better the translated images are found than their sources; above 0 is better, in each score's unit."""
-        translated, source = self.scores("translated"), self.scores("source")
-        return {
-            name: (_value(translated[name]) - _value(source[name])) * (1 if score.higher_is_better else -1)
-            for name, score in match_scores.SCORES.items()
-        }
-
-    def shares(self) -> dict[str, float]:
-        """The same as shares of the gap: 0 is the source, 1 the target; NaN where the target is found no better."""
-        sides = {side: self.scores(side) for side in SIDES}
-        return {
-            name: share(
-                _value(sides["translated"][name]),
-                [_value(sides["source"][name])],
-                _value(sides["target"][name]),
-                score.higher_is_better,
-            )
-            for name, score in match_scores.SCORES.items()
-        }
-
-
-def _value(summary: Summary) -> float:
-    assert summary.value is not None, "a distance is finite, and there is at least one"
-    return summary.value
+    @property
+    def columns(self) -> dict[str, Int64[np.ndarray, " n"]]:
+        """What stands beside the metrics in the record's rows, in the order of `ids`."""
+        return columns_of(self.true, self.found)
 
 
 def judge_folder(translated: Path, source: Path, target: Path) -> MatchJudgement:

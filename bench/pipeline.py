@@ -126,6 +126,11 @@ class Bench:
         return self.folder / "reference" / "target"
 
     @property
+    def sources(self) -> Path:
+        """The sources of the test images, as 8-bit files."""
+        return self.folder / "reference" / "source"
+
+    @property
     def labels(self) -> Path | None:
         """The class maps of the test images, as 8-bit files; None where the dataset has none, or no pair to score by class."""
         dataset = self.data.dataset
@@ -463,7 +468,7 @@ class Bench:
             translated,
             self.reference,
             self.track.metrics,
-            source=self.folder / "reference" / "source" if self.material.paired else None,
+            source=self.sources if self.material.paired else None,
             paired=self.material.paired,
             progress=not self.quiet,
             cache=self.runs / "cache",
@@ -488,20 +493,21 @@ class Bench:
     ) -> Record:
         """Score a run's images and keep its record, its rows and its strip."""
         scores, material = self.scores(folder), self.material
-        rows = scores.to_frame()
+        rows = verdicts.beside(scores.to_frame())
         rows.insert(1, "scene", [material.dataset.scene(sample_id) for sample_id in rows["id"]])
         found = {
             "scores": self._summaries(scores),
             "by_class": _by_class(scores),
             "shifts": scores.shift_counts() or None,
             "judged": dict(verdicts.judged) or None,
+            "matched": verdicts.matching.recorded if verdicts.matching else None,
         }
         record = self._described(name, card, seed, role=role, config=config, code=code, cost=cost, **found)
         store = Store(self.leaderboards)
         store.write(record, rows, strip.tiles(self._shown(folder / "translated")), verdicts.to_csv())
         store.write_reference_tiles(
             self.track.slug,
-            strip.tiles(self._shown(self.folder / "reference" / "source")),
+            strip.tiles(self._shown(self.sources)),
             strip.tiles(self._shown(self.reference)),
         )
         return record

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from sarbench.bench import registry
+from sarbench.bench import judging, registry
 from sarbench.bench.cost import device_name
 from sarbench.bench.dataset import BOTH, Dataset
 from sarbench.bench.interface import Batch, Learner, Method, Pairs, key, normal
@@ -21,8 +21,9 @@ from sarbench.bench.matcher import MatchBatch, Matcher, Patches, template_px
 from sarbench.bench.material import Packed, is_known
 from sarbench.bench.options import Request
 from sarbench.bench.pipeline import bench_of, unmeasured
+from sarbench.bench.plan_judges import Shape, further_images, planned
 from sarbench.bench.settings import config_of
-from sarbench.bench.tracks import how_to_get
+from sarbench.bench.tracks import Track, how_to_get
 from sarbench.bench.train import Game, Hardware
 from sarbench.bench.translate import BATCH_SIZE, translate_padded
 
@@ -55,11 +56,14 @@ def plan(asked: Request) -> str:
     seconds_all, bytes_all = 0.0, _mapped_bytes(asked, dataset)
     rows: list[str] = []
     weights: list[str] = []
+    shape = _judged_shape(track, dataset, sizes)
+    ways_back = {name: shape is not None and judging.knows_way_back(registry.load_method(name)) for name in asked.methods}
     for name in asked.methods:
         trained = {seed: known and bench.is_trained(name, seed) for seed in asked.seeds}
         weights += [] if all(trained.values()) else bench.missing_assets(name, sizes.channels)
         for seed, done in trained.items():
-            steps, seconds, size = _cost(asked, name, sizes)
+            further = further_images(track, shape, ways_back[name]) if shape else 0
+            steps, seconds, size = _cost(asked, name, sizes, further)
             rows.append(
                 f"  {name:<20} seed {seed}  {steps:>7} steps  "
                 + ("trained already" if done else f"about {_duration(seconds)}")
@@ -68,6 +72,12 @@ def plan(asked: Request) -> str:
             seconds_all += 0.0 if done else seconds
             bytes_all += size
     lines += [f"runs ({track.size.budget_images} training images each):", *rows, ""]
+    if shape:
+        judges = planned(track, shape, [ways_back[name] for name in asked.methods for _ in asked.seeds], asked.hardware)
+        lines += ["judges, at most, each net kept for the next run:"]
+        lines += [f"  {judge.name:<20} {judge.words}, about {_duration(judge.seconds)}" for judge in judges]
+        lines += [""]
+        seconds_all += sum(judge.seconds for judge in judges)
     lines += ["weights: MISSING, so that nothing would run", *(f"  {line}" for line in weights), ""] * bool(weights)
     lines += [f"in all: about {_duration(seconds_all)} on this machine, {_bytes(bytes_all)} on disk, scoring not counted", ""]
     return "\n".join(lines + unmeasured(track)).rstrip()
@@ -105,8 +115,19 @@ def _sizes(asked: Request, dataset: Dataset | None) -> _Sizes:
     return _Sizes(channels, cut(size.train_crop_px), cut(size.test_crop_px), *counts)
 
 
-def _cost(asked: Request, name: str, sizes: _Sizes) -> tuple[int, float, int]:
-    """Steps, seconds to train and translate, and bytes of weights, checkpoint and images, about."""
+def _judged_shape(track: Track, dataset: Dataset | None, sizes: _Sizes) -> Shape | None:
+    """What the track's judges are asked about; None where it has none, or the data is not here to be counted."""
+    if dataset is None or sizes.n_train is None or sizes.n_test is None or not judging.judges_of(track):
+        return None
+    same_bands = sizes.channels[0] == sizes.channels[1]
+    return Shape(sizes.channels[1], dataset.classes, dataset.aux, same_bands, sizes.test_px, sizes.n_train, sizes.n_test)
+
+
+def _cost(asked: Request, name: str, sizes: _Sizes, further: int = 0) -> tuple[int, float, int]:
+    """Steps, seconds to train and translate, and bytes of weights, checkpoint and images, about.
+
+    `further`: the images that are translated beside those of the test split.
+    """
     with registry.blaming(name):
         cls = registry.load_learner(name)
         torch.manual_seed(key(0, "plan"))
@@ -114,12 +135,12 @@ def _cost(asked: Request, name: str, sizes: _Sizes) -> tuple[int, float, int]:
         batch_size = getattr(method.config, "batch_size", 1)
         steps = math.ceil(asked.track.size.budget_images / batch_size) if method.players() else 0
         seconds = steps * _seconds_per_step(method, batch_size, sizes, asked.hardware) if steps else 0.0
-        n_test = sizes.n_test or ASSUMED_TEST
+        n_images = (sizes.n_test or ASSUMED_TEST) + further
         if not method.fitted:  # what `fit` fills is empty before it has seen the data
-            seconds += n_test * _seconds_per_image(method, sizes, asked.hardware)
+            seconds += n_images * _seconds_per_image(method, sizes, asked.hardware)
     weights = sum(value.nbytes for value in method.state_dict().values())
     moving = 2 * sum(p.numel() * 4 for player in method.players().values() for p in player.parameters())
-    return steps, seconds, 2 * weights + moving + n_test * sizes.channels[1] * sizes.test_px[0] * sizes.test_px[1]
+    return steps, seconds, 2 * weights + moving + n_images * sizes.channels[1] * sizes.test_px[0] * sizes.test_px[1]
 
 
 def _seconds_per_step(method: Learner, batch_size: int, sizes: _Sizes, hardware: Hardware) -> float:

@@ -23,6 +23,8 @@ AUDITS = ("psnr_shift", "ssim_shift", "copy_ratio")  # never ranked by; of pairs
 PAIRED = ("psnr", "ssim", "lpips", "fid", "kid", "scc", "sam", *UNREFERENCED, *AUDITS)
 UNPAIRED = ("fid", "kid", *UNREFERENCED)
 ADAPTATION = ("adaptation", "bdl", "proda", "sepico")  # SemST, table 2: without adaptation, and its three methods
+SENSORS, FOLDERS = "sar to optical", "as the folder's"  # tasks
+STREETS = ("fcn_cityscapes", "segmentation")  # judges: the published network, and one trained on these very data
 MATCHING: dict[str, Any] = {
     "task": "matching",
     "metrics": ("cmr_1", "cmr_2", "cmr_5", "distance", "rmse_px"),
@@ -73,6 +75,14 @@ class Protocol:
     def needs_data(self) -> bool:
         """Does it read files? Datasets made by code do not say how to get them."""
         return any(registry.card_of("datasets", name).get("get") for name in self.datasets)
+
+
+def asks_matching(task: str, paired: bool) -> bool:
+    """Are translations of this task also asked whether templates of them are found? Those of registered pairs of two sensors.
+
+    It follows from the task, and is no term of a protocol: it trains nothing and changes no other number.
+    """
+    return paired and task in (SENSORS, FOLDERS)
 
 
 # One SAR band is fed three times to an RGB translator, for every method alike; named here, so that every record says so.
@@ -155,7 +165,7 @@ EMBEDDED = (
     Protocol(
         name="pairs",
         about="your own folder of registered pairs, given by --data",
-        task="as the folder's",
+        task=FOLDERS,
         dataset="pairs",
         sizes={
             "tiny": Size(12_000, 64, None),
@@ -200,7 +210,7 @@ OWN = (
     _own("cdd", "CDD, season varying: tiles of its own split", "season", judges=("change_detection",)),
     _own("levir_cd", "LEVIR-CD, its own split", "season", judges=("change_detection",)),
     _own("oscd", "OSCD, split by city", "season", judges=("change_detection",)),
-    _own("cityscapes", "Cityscapes, label map to photo", "labels to photo", judges=("segmentation",)),
+    _own("cityscapes", "Cityscapes, label map to photo", "labels to photo", judges=STREETS),
     _own("gta5", "GTA5, label map to rendered photo", "labels to photo", judges=("segmentation",)),
     _own("synthia", "SYNTHIA, label map to rendered photo", "labels to photo", judges=("segmentation",)),
     _own("maps", "aerial photo to map", "photo to map"),
@@ -350,7 +360,7 @@ def _semst(name: str, about: str, task: str, dataset: str, n_train: int, **chang
     }
     made = Protocol(
         name, about, task, dataset, sizes, metrics=UNPAIRED, main_metric="total_variation", augment=FLIP,
-        judges=("segmentation",),
+        judges=STREETS,
     )  # fmt: skip
     return replace(made, **changes)
 

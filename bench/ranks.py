@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import nn
+
+PATIENCE = timedelta(days=7)  # ranks wait for one that scores, or trains a judge; of one that dies, torchrun ends them all
+
+_alone = False  # is this process inside `alone`?
 
 
 def start(device: str) -> str:
@@ -18,29 +24,44 @@ def start(device: str) -> str:
     if device.startswith("cuda"):
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
     return device
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """In here this process is all there is: rank 0 of 1, which waits for nobody. For work that ranks share out whole."""
+    global _alone
+    before, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = before
+
+
+def _shared() -> bool:
+    return dist.is_initialized() and not _alone
 
 
 def rank() -> int:
     """This process's number, from 0."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return dist.get_rank() if _shared() else 0
 
 
 def count() -> int:
     """How many processes work on this run."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return dist.get_world_size() if _shared() else 1
 
 
 def barrier() -> None:
     """Wait for all ranks."""
-    if dist.is_initialized():
+    if _shared():
         dist.barrier()
 
 
 def gather(value: Any) -> list[Any]:
     """Every rank's value, in rank order."""
-    if not dist.is_initialized():
+    if not _shared():
         return [value]
     values: list[Any] = [None] * count()
     dist.all_gather_object(values, value)

@@ -36,6 +36,9 @@ from sarbench.bench import match_scores
 from sarbench.bench.errors import ContractError
 from sarbench.bench.judged import MAX_BYTES as MAX_MATRICES_BYTES
 from sarbench.bench.judged import Judgements, read_matrices, refuse_other_numbers
+from sarbench.bench.matched import COLUMNS as MATCHED_COLUMNS
+from sarbench.bench.matched import Matched, refuse_wrong_columns
+from sarbench.bench.protocols import asks_matching
 from sarbench.bench.scores import count_shifts
 from sarbench.bench.storage import json_bytes, value_digest, write_bytes, write_together
 from sarbench.bench.summary import Aggregate, Summary, summarise
@@ -266,6 +269,7 @@ class Record(_Model):
     by_class: Annotated[dict[Line, RecordedClass], Field(max_length=255)] | None = None  # None: the data has no labels
     shifts: dict[Shift, AtLeastOne] | None = None  # "dy,dx" -> test images that fit best there; None: not searched
     judged: Judgements | None = None  # by judge; None: the protocol has none, or the images were made from the targets
+    matched: Matched | None = None  # where correlation found the translations; None: not asked
     cost: Cost
     code_hash: Hash  # of the method's sources
     versions: Annotated[dict[Line, Line], Field(max_length=64)]
@@ -314,6 +318,8 @@ class Record(_Model):
         asked = (self.terms.model_extra or {}).get("judges", [])
         if unasked := sorted(set(self.judged or {}) - set(asked if isinstance(asked, list) else [])):
             raise ValueError(f"the protocol has no judge {unasked[0]!r}")
+        if self.matched and not asks_matching(self.terms.task, bool((self.terms.model_extra or {}).get("paired"))):
+            raise ValueError("the protocol does not ask where templates of translations are found")
         if self.role == "ceiling" and not isinstance(self.config.get("signature"), str):
             raise ValueError("a ceiling needs its signature, in the config: another ceiling gives other shares")
         if (self.preset, self.dataset.name, self.dataset.options) != (
@@ -353,9 +359,10 @@ class Store:
     def write(self, record: Record, rows: pd.DataFrame, strip: bytes | None = None, judged: bytes | None = None) -> Path:
         """Keep a run; returns the path of its record.
 
-        `rows` has the columns id, scene (None: not known), one a measured metric, shift_y and shift_x where the record
-        has shifts, and those of `match_scores.OFFSET_COLUMNS` for a matcher; and one row a test image. `strip` is a JPEG
-        of `strip.tiles`; `judged` the matrices behind what judges said (`judged.Verdicts.to_csv`). The record is written
+        `rows` has the columns id, scene (None: not known), one a measured metric, shift_y and shift_x where the record has
+        shifts, those of `matched.COLUMNS` where it has such scores, and those of `match_scores.OFFSET_COLUMNS` for a matcher;
+        and one row a test image. `strip` is a JPEG of `strip.tiles`; `judged` the matrices behind what judges said
+        (`judged.Verdicts.to_csv`). The record is written
         last: it never stands without its rows. ContractError where record and rows, or matrices, disagree.
         """
         rows = _in_order(record, rows)
@@ -464,7 +471,7 @@ def _with_rows(record: Record) -> list[str]:
 def _columns(record: Record) -> list[str]:
     """The columns of the rows of a record."""
     beside = match_scores.OFFSET_COLUMNS if record.of_matching else () if record.shifts is None else SHIFT_COLUMNS
-    return ["id", "scene", *_with_rows(record), *beside]
+    return ["id", "scene", *_with_rows(record), *beside, *(MATCHED_COLUMNS if record.matched else ())]
 
 
 def _in_order(record: Record, rows: pd.DataFrame) -> pd.DataFrame:
@@ -494,6 +501,8 @@ def _refuse_wrong_rows(record: Record, rows: pd.DataFrame) -> None:
     if record.of_matching:
         columns = {name: rows[name].to_numpy() for name in (*measured, *match_scores.OFFSET_COLUMNS)}
         match_scores.refuse_wrong_rows(columns, TOLERANCE)
+    if record.matched is not None:
+        refuse_wrong_columns(record.matched, {name: rows[name].to_numpy() for name in MATCHED_COLUMNS}, TOLERANCE)
     if record.shifts is not None:
         moves = rows[list(SHIFT_COLUMNS)].to_numpy(np.float64)
         whole = bool((np.abs(moves) < 100).all() and (moves == np.rint(moves)).all())

@@ -69,18 +69,19 @@ def _run(
     config: Mapping[str, Any] = {"learning_rate": 2e-4, "betas": (0.5, 0.999)},
     audited: bool = False,
     moves: Sequence[tuple[int, int]] | None = None,
+    metrics: Mapping[str, Any] = METRICS,
     **changes: Any,
 ) -> Run:
     """A run whose metrics have the row values given: a number for all images, one an image, or a str: not measured, why.
 
-    `audited`: with the metrics that do not rank; `moves`: (dy, dx) at which each image fits best.
+    `audited`: with the metrics that do not rank; `moves`: (dy, dx) at which each image fits best; `metrics`: others.
     """
-    metrics = {**METRICS, **(AUDITS if audited else {})}
+    metrics = {**metrics, **(AUDITS if audited else {})}
     full_terms = {**TERMS, "metrics": tuple(metrics), **terms}
     rows = pd.DataFrame({"id": IDS, "scene": [name.partition("/")[0] for name in IDS]})
     scores = {}
     for metric, facts in metrics.items():
-        given = values.get(metric, VALUES[metric])
+        given = values[metric] if metric in values else VALUES[metric]
         if isinstance(given, str):
             scores[metric] = Score(value=None, std=None, n=0, undefined=0, infinite=0, reason=given, **facts)
         else:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sarbench.bench import judging
+from sarbench.bench import judge, judging
 from sarbench.bench.adapter import Adapter
 from sarbench.bench.judged import Subject
 from sarbench.bench.judges import _training as training
@@ -33,7 +33,7 @@ KINDS = ("translated", "source", "ceiling")
 @pytest.fixture(autouse=True)
 def small_judges(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two seeds, three steps, a handful of channels."""
-    monkeypatch.setattr(judging, "JUDGE_SEEDS", SEEDS)
+    monkeypatch.setattr(judge, "JUDGE_SEEDS", SEEDS)
     for cls in (Adaptation, BDL, ProDA, SePiCo):
         small = replace(cls.presets["tiny"], budget_images=6, batch_size=2, crop_px=32, width=2)
         monkeypatch.setattr(cls, "presets", {"tiny": small})

@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from sarbench.bench.board_judges import fooled
 from sarbench.bench.board_page import render
+from sarbench.bench.board_verdicts import fooled
 from sarbench.bench.judged import Judged, Subject, judged_images
 from sarbench.bench.judges._confusion import CHANGE_CLASSES
 from sarbench.bench.published import Published
 
-SLUG = "synthetic.tiny"
 LAND = ("water", "forest")
 F1 = "f1[change,pooled]"
+UNREFERENCED: dict[str, dict[str, Any]] = {
+    "dbcnn": {"signature": "dbcnn;v1", "unit": "", "higher_is_better": True, "decimals": 2},
+    "nima": {"signature": "nima;v1", "unit": "", "higher_is_better": True, "decimals": 2},
+    "total_variation": {"signature": "tv;v1", "unit": "grey levels", "higher_is_better": False, "decimals": 2},
+}
 
 
 def change(f1: float, n: int = 10_000) -> np.ndarray:
@@ -93,12 +97,15 @@ def test_change_detection_is_shown_as_in_the_papers_tables_with_floor_and_ceilin
         "f1change,pooled",
     ]
     assert "over 3 judge seeds" in text
+    assert "Blind" not in text
 
 
 def test_a_ceiling_that_does_not_beat_the_floor_gives_no_shares(page: Callable[..., str]) -> None:
     low = {**REFERENCES, **TRANSLATED, ("fixed", "ceiling", "forward"): (0.5, 0.5, 0.5)}
-    (table,) = tables(section(page({"judged": {"change_detection": detected(low)}}), "Judged by change detection"))
+    text = section(page({"judged": {"change_detection": detected(low)}}), "Judged by change detection")
+    (table,) = tables(text)
     assert table["pix2pix", "t-B vs. B"]["share of f1change,pooled"] == "–"
+    assert "**Blind**" in text
 
 
 def test_both_directions_and_both_protocols_have_rows(page: Callable[..., str]) -> None:
@@ -124,17 +131,53 @@ def test_runs_that_another_judge_judged_are_left_out(page: Callable[..., str]) -
     assert len([row for row in table if row[1] == "t-B vs. B"]) == 1
 
 
-def test_published_numbers_stand_beside_where_the_protocol_is_the_papers(page: Callable[..., str]) -> None:
-    printed = Published(
-        paper="sruit", table="1", dataset="cdd", setting="summer to fall, t-B vs. B", variant="", method="pix2pix",
-        metric="f1", value=0.936, printed="0.936", unit="",
+def printed(method: str, metric: str, value: float, setting: str = "summer to fall, t-B vs. B", table: str = "1") -> Published:
+    return Published(
+        paper="sruit", table=table, dataset="cdd", setting=setting, variant="", method=method, metric=metric, value=value,
+        printed=str(value), unit="",
     )  # fmt: skip
-    run = {"judged": {"change_detection": detected({**REFERENCES, **TRANSLATED})}}
-    text = page({**run, "slug": "sruit-1.tiny"}, published=(printed,), name="sruit-1")
-    (table,) = tables(section(text, "Judged by change detection"))
-    assert table["pix2pix", "t-B vs. B"]["f1change,pooled, published"] == "0.936"
-    assert table["the source itself (floor)", "A vs. B"]["f1change,pooled, published"] == "–"
-    assert "published" not in section(page(run, published=(printed,)), "Judged by change detection")
+
+
+def test_published_numbers_stand_beside_what_is_judged_as_the_paper_does_it(page: Callable[..., str]) -> None:
+    numbers = (
+        printed("pix2pix", "f1", 0.936),
+        printed("cut", "precision", 0.9),
+        printed("identity", "f1", 0.873, "summer to fall, A vs. B"),
+    )
+    scores = {**REFERENCES, **TRANSLATED, **{("own", *rest): f1 for (_, *rest), f1 in TRANSLATED.items()}}
+    scores[("own", "source", "forward")] = (0.6, 0.6, 0.6)
+    runs = [{"method": name, "judged": {"change_detection": detected(scores)}} for name in ("pix2pix", "cut")]
+    text = page(*({**run, "slug": "sruit-1.tiny"} for run in runs), published=numbers, name="sruit-1")
+    own, fixed = tables(section(text, "Judged by change detection"))
+    assert own["pix2pix", "t-B vs. B"]["f1change,pooled, published"] == "0.936"
+    assert own["cut", "t-B vs. B"]["f1change,pooled, published"] == "–"
+    assert own["cut", "t-B vs. B"]["precisionchange,pooled, published"] == "0.9"
+    assert own["the source itself (floor)", "A vs. B"]["f1change,pooled, published"] == "0.873"
+    heads = list(own["cut", "t-B vs. B"])
+    assert heads.index("f1change,pooled, published") == heads.index("f1change,pooled") + 1
+    assert not any("published" in head for row in fixed.values() for head in row)  # no paper has one network for all
+    assert "published" not in section(page(*runs, published=numbers), "Judged by change detection")
+
+
+def test_quality_without_reference_stands_beside_as_in_the_papers_third_table(make_run: Callable[..., Any]) -> None:
+    run = make_run(
+        judged={"change_detection": detected({**REFERENCES, **TRANSLATED})},
+        terms={"judges": ("change_detection",), "name": "sruit-3", "metrics": ("dbcnn", "nima", "total_variation"),
+               "main_metric": "nima"},
+        metrics=UNREFERENCED,
+        values={"dbcnn": "no weights here", "nima": 4.0, "total_variation": 9.0},
+        slug="sruit-3.tiny",
+    )  # fmt: skip
+    numbers = (printed("pix2pix", "nima", 3.9, "t-B vs. B", "3"),)
+    *_, table = tables(section(render("sruit-3.tiny", [run.record], published=numbers), "Judged by change detection"))
+    row = table["pix2pix", "t-B vs. B"]
+    assert [head for head in row if head not in ("method", "data")] == [
+        "dbcnn ↑",
+        "nima ↑",
+        "nima ↑, published",
+        "total_variation ↓",
+    ]
+    assert (row["dbcnn ↑"], row["nima ↑"], row["nima ↑, published"]) == ("–", "4.00", "3.9")
 
 
 def test_a_judge_that_could_not_be_asked_says_why(page: Callable[..., str]) -> None:
@@ -157,6 +200,8 @@ def test_a_judge_that_gains_from_a_planted_artefact_is_flagged(page: Callable[..
     gaining = {**REFERENCES, **TRANSLATED, ("fixed", artefact, "forward"): (0.65, 0.67, 0.66)}
     assert fooled(detected(gaining), F1) == {artefact: pytest.approx(0.05)}
     text = section(page({"judged": {"change_detection": detected(gaining)}}), "Judged by change detection")
+    (table,) = tables(text)
+    assert {"f1change,pooled gameable", "share of f1change,pooled gameable"} <= set(table["pix2pix", "t-B vs. B"])
     assert f"**Gameable**: artefacts planted in the source raise `f1[change,pooled]` of the fixed judge: {artefact}" in text
 
 
@@ -184,7 +229,7 @@ def labelled(by_images: Mapping[str, list[list[int]]], gsd_m: float | None = 3.0
 def test_segmentation_gives_scores_shares_classes_and_flips(page: Callable[..., str]) -> None:
     said = labelled({"source": [[50, 50], [50, 50]], "ceiling": [[100, 0], [0, 100]], "translated": [[80, 20], [0, 100]]})
     text = section(page({"judged": {"segmentation": said}}), "Judged by segmentation")
-    scores, classes, flips = tables(text)
+    scores, classes, flips, *matrices = tables(text)
     (row,) = [cells for (name, _), cells in scores.items() if name == "pix2pix"]
     assert row["accuracypooled"] == "0.900"
     assert row["share of mean_ioupooled"] == "72 %"
@@ -192,9 +237,12 @@ def test_segmentation_gives_scores_shares_classes_and_flips(page: Callable[..., 
     assert (water["floor"], water["ceiling"], water["pix2pix"]) == ("0.333", "1.000", "0.800")
     (lost,) = [cells for (name, _), cells in flips.items() if name == "water"]
     (gained,) = [cells for (name, _), cells in flips.items() if name == "forest"]
-    assert lost["pix2pix"] == "−20 % to forest, +0.0 ha"
-    assert gained["pix2pix"] == "−0 %, +10.0 ha"
+    assert lost["pix2pix"] == "−10.0 ha to forest, +0.0 ha"
+    assert gained["pix2pix"] == "−0.0 ha, +10.0 ha of water"
     assert "per square kilometre" in text
+    assert text.count("<details>") == len(matrices) == 3
+    assert "<summary>pix2pix</summary>" in text
+    assert [list(row.values()) for row in matrices[2].values()] == [["water", "80 %", "20 %"], ["forest", "0 %", "100 %"]]
 
 
 def test_without_a_ground_sample_distance_flips_are_shares(page: Callable[..., str]) -> None:
@@ -202,3 +250,20 @@ def test_without_a_ground_sample_distance_flips_are_shares(page: Callable[..., s
     text = section(page({"judged": {"segmentation": said}}), "Judged by segmentation")
     assert "+10.0 %" in text
     assert "square kilometre" not in text
+
+
+def test_the_newest_judge_speaks_whoever_ranks_first(page: Callable[..., str]) -> None:
+    old, new = detected({**REFERENCES, **TRANSLATED}, "change_detection;v0"), detected({**REFERENCES, **TRANSLATED})
+    text = page(
+        {"values": {"ssim": 0.9}, "judged": {"change_detection": old}, "created": "2025-01-01T00:00:00Z"},
+        {"method": "cut", "judged": {"change_detection": new}, "created": "2025-02-01T00:00:00Z"},
+    )
+    (table,) = tables(section(text, "Judged by change detection"))
+    assert [row for row in table if row[1] == "t-B vs. B"] == [("cut", "t-B vs. B")]
+
+
+def test_a_published_network_has_a_section_like_the_segmenters(page: Callable[..., str]) -> None:
+    said = labelled({"ceiling": [[100, 0], [0, 100]], "translated": [[80, 20], [0, 100]]}, gsd_m=None)
+    text = section(page({"judged": {"fcn_cityscapes": said}}, judges=("fcn_cityscapes",)), "Judged by fcn cityscapes")
+    assert "pix2pix's FCN-8s" in text
+    assert "IoU by class" in text

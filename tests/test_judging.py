@@ -9,15 +9,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch.distributed as dist
 
-from sarbench.bench import judging
+from sarbench.bench import judge, judging
 from sarbench.bench.errors import ContractError
 from sarbench.bench.judged import Judged, Subject, read_matrices
 from sarbench.bench.judges import _training as training
+from sarbench.bench.judges._shown import Side
 from sarbench.bench.judges.adaptation import Adaptation
 from sarbench.bench.judges.change_detection import ChangeDetection
 from sarbench.bench.judges.segmentation import Segmentation
+from sarbench.bench.match import true_offset
 from sarbench.bench.pipeline import Bench
+from sarbench.bench.protocols import asks_matching
 from sarbench.bench.records import Record, Store
 from sarbench.bench.tracks import track
 from sarbench.bench.train import Hardware
@@ -29,7 +33,7 @@ N_TEST = 3
 @pytest.fixture(autouse=True)
 def small_judges(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two seeds, two steps, a handful of channels."""
-    monkeypatch.setattr(judging, "JUDGE_SEEDS", SEEDS)
+    monkeypatch.setattr(judge, "JUDGE_SEEDS", SEEDS)
     change = replace(ChangeDetection.presets["tiny"], budget_images=4, batch_size=2, crop_px=32, decoder=(8, 8, 8, 8, 8))
     monkeypatch.setattr(ChangeDetection, "presets", {"tiny": change})
     labels = replace(Segmentation.presets["tiny"], budget_images=4, batch_size=2, crop_px=32, width=2, head=4)
@@ -172,6 +176,37 @@ def test_images_made_from_the_targets_are_not_judged(tmp_path: Path) -> None:
     assert record.judged is None
 
 
+def test_ranks_share_the_judges_out_and_say_what_one_rank_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def verdicts(folder: str) -> np.ndarray:
+        bench = bench_of(tmp_path / folder, "synthetic-render")
+        court, material = judging._Court(bench, "segmentation", judging.Run(None, tmp_path, 0, "")), bench.material  # type: ignore[arg-type]
+        real = court._single(Side("target"), {"train": material.train_targets, "test": material.test_targets})
+        return court.bank.verdicts(real, real, SEEDS)
+
+    class Apart(Exception):
+        """What the second rank has to give."""
+
+    def give(values: list[Any], own: Any) -> None:
+        raise Apart(own)
+
+    def take(values: list[Any], own: Any) -> None:
+        values[:] = [own, given]
+
+    alone = verdicts("one")
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+    monkeypatch.setattr(dist, "barrier", lambda: None)
+    monkeypatch.setattr(dist, "all_gather_object", give)
+    with pytest.raises(Apart) as second:
+        verdicts("two")
+    (given,) = second.value.args
+    assert list(given) == [SEEDS[1]]
+    monkeypatch.setattr(dist, "get_rank", lambda: 0)
+    monkeypatch.setattr(dist, "all_gather_object", take)
+    assert np.array_equal(verdicts("two"), alone)
+
+
 def test_verdicts_do_not_depend_on_which_images_are_asked_together(tmp_path: Path) -> None:
     bench = bench_of(tmp_path, "synthetic-render")
     material = bench.material
@@ -186,3 +221,37 @@ def test_sides_that_a_judge_can_not_take_are_padded_and_cut_back() -> None:
     judge = Segmentation(Segmentation.presets["tiny"], 3, ("a", "b")).eval()
     image = np.zeros((1, 3, 45, 33), np.float32)
     assert training.predict_padded(judge, image, image, Hardware()).shape == (1, 45, 33)
+
+
+# --- Matching ---
+
+
+def test_sar_to_optical_is_judged_by_matching_and_nothing_is_trained(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, "synthetic")
+    record = bench.run("identity", 0)
+    assert record is not None
+    assert record.judged is None
+    assert record.matched is not None
+    assert record.matched.scores["translated"] == record.matched.scores["source"]
+    assert record.matched.scores["target"]["distance"] == 0.0
+    assert record.matched.signature == "matching;ncc;grey-mean;centre64;template3/4;v1"
+    (loaded,) = Store(tmp_path / "boards").read(bench.track.slug)
+    assert loaded.record.matched == record.matched
+    places = [true_offset(sample_id, 64) for sample_id in loaded.rows["id"]]
+    assert loaded.rows[["match_top", "match_left"]].to_numpy().tolist() == [list(place) for place in places]
+    honeypot = bench.run_honeypot("oracle_blur")
+    assert honeypot is not None
+    assert honeypot.matched is None
+
+
+def test_matching_is_no_term_of_a_track_so_that_older_boards_stand() -> None:
+    assert track("synthetic", "tiny").terms()["judges"] == ()
+    assert asks_matching("sar to optical", True)
+    assert not asks_matching("sar to optical", False)
+    assert not asks_matching("season", True)
+
+
+def test_images_too_small_for_templates_are_not_matched(tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, "synthetic", size_px="16")
+    small = replace(bench.track, size=replace(bench.track.size, test_crop_px=12, train_crop_px=16))
+    assert judging._matching(replace(bench, track=small), tmp_path) is None

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from torch import nn
 
-from sarbench.bench import cli, plan
+from sarbench.bench import cli, judge, plan, plan_judges, registry
 from sarbench.bench.interface import Card, Method
+from sarbench.bench.judges.change_detection import ChangeDetection
+from sarbench.bench.pipeline import Bench
+from sarbench.bench.tracks import track
 from sarbench.bench.train import Hardware
 from sarbench.bench.translate import BATCH_SIZE
 
@@ -88,3 +92,41 @@ def test_a_plan_knows_what_is_done_already(run) -> None:
     text = run("--method", "mean_color", *SMALL, "--dry-run")
     assert "read and verified before" in text
     assert text.count("trained already") == 4  # the floors
+
+
+# --- Judges ---
+
+
+def test_a_plan_counts_the_judges_and_adds_their_time(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_judges, "_seconds_per_step", lambda *given: 1.0)
+    monkeypatch.setattr(plan_judges, "_seconds_per_batch", lambda *given: 0.0)
+    monkeypatch.setattr(plan, "_cost", lambda *given: (1, 0.0, 1))
+    text = run("--method", "sruit", "--protocol", "synthetic-change", *SMALL, "--dry-run")
+    # A vs. B; the right answer both ways; four floors, one way each; SRUIT both ways: 9 networks of 3 seeds, 300 steps each
+    assert "change_detection     27 networks to train, of 3 seeds, asked about 60 sets of test images, about 2 h" in text
+    assert "in all: about 2 h on this machine" in text
+    assert "change_detection" not in run("--method", "sruit", *SMALL, "--dry-run")
+
+
+def test_a_plan_says_which_judges_the_data_do_not_fit_and_which_train_nothing() -> None:
+    street = ("labels",)
+    fcn, segmentation = registry.load_judge("fcn_cityscapes"), registry.load_judge("segmentation")
+    assert plan_judges.count(fcn, street, True, [False, True]) == plan_judges.Count(trained=0, asked=6)
+    assert plan_judges.count(segmentation, street, False, [False, True]) == plan_judges.Count(trained=1, asked=3)
+
+
+def test_a_run_trains_and_asks_as_many_judges_as_its_plan_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge, "JUDGE_SEEDS", (0,))
+    small = replace(ChangeDetection.presets["tiny"], budget_images=2, batch_size=2, crop_px=32, decoder=(8, 8, 8, 8, 8))
+    monkeypatch.setattr(ChangeDetection, "presets", {"tiny": small})
+    options = {"size_px": "32", "n_train": "2", "n_test": "2"}
+    cut = track("synthetic-change", "tiny", budget=2, options=options)
+    bench = Bench(
+        replace(cut, size=replace(cut.size, train_crop_px=32)), Hardware(), tmp_path / "runs", tmp_path / "boards", quiet=True
+    )
+    bench.run("cyclegan", 0)
+    bench.run("mean_color", 0)
+    kept = tmp_path / "runs/cache/judges/change_detection"
+    planned = plan_judges.count(ChangeDetection, bench.material.dataset.aux, True, [True, False])
+    assert len(list(kept.glob("*/weights.safetensors"))) == planned.trained
+    assert len(list(kept.glob("*/*.npy"))) == planned.asked

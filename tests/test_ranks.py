@@ -53,3 +53,18 @@ def test_two_ranks_of_two_are_one_rank_of_four(name: str, tmp_path: Path) -> Non
         shared = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         for parameter, value in alone.items():
             torch.testing.assert_close(shared[parameter], value, atol=1e-6, rtol=0, msg=lambda m, p=parameter: f"{p}: {m}")
+
+
+def test_who_works_alone_is_the_only_rank_and_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_rank", lambda: 3)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 4)
+    for collective in ("barrier", "all_gather_object", "all_reduce"):
+        monkeypatch.setattr(dist, collective, lambda *given: pytest.fail("waited"))
+    with ranks.alone():
+        assert (ranks.rank(), ranks.count(), ranks.gather("a")) == (0, 1, ["a"])
+        ranks.barrier()
+        with ranks.alone():
+            pass
+        assert ranks.count() == 1
+    assert (ranks.rank(), ranks.count()) == (3, 4)

@@ -20,12 +20,7 @@ Features = Float[Tensor, "n A"]
 
 
 class Statistics(nn.Module):
-    """Mean and variance of each class's features, over all that was seen; and the newest of its image means.
-
-    Every rank keeps its own, of the images that it has seen.
-    """
-
-    rank_local = True
+    """Mean and variance of each class's features, over all that was seen; and the newest of its image means."""
 
     def __init__(self, classes: int, channels: int, memory: int) -> None:
         super().__init__()

@@ -14,9 +14,7 @@ from sarbench.bench.judges._confusion import UNLABELLED
 
 
 class Prototypes(nn.Module):
-    """The mean feature of each class. Every rank keeps its own, of the images that it has seen."""
-
-    rank_local = True
+    """The mean feature of each class."""
 
     def __init__(self, classes: int, channels: int) -> None:
         super().__init__()

@@ -31,7 +31,7 @@ from sarbench.bench.material import Material
 from sarbench.bench.storage import digest, value_digest, write_bytes
 from sarbench.bench.train import Hardware, read_weights, train
 
-BATCH_SIZE = 8  # of predictions: fixed, the last batch filled up
+BATCH_SIZE, BATCH_PIXELS = 8, 8 * 512 * 512  # of predictions: as many images of a size as both allow, the last batch filled up
 CODE = Path(__file__).parent
 HARNESS = ("adapter", "interface", "judge", "loader", "material", "train")  # files of bench/ that weights depend on, too
 
@@ -73,13 +73,16 @@ class Bank:
         return self.plain.prepare(self.cls(self.config, self.channels, self.classes))  # type: ignore[return-value]
 
     def trained(self, shown: Shown | Domains, content: str, seed: int) -> Judge:
-        """The judge of this content and seed, from disk where it was trained before; on every rank."""
+        """The judge of this content and seed, from disk where it was trained before; a `given` one is never trained."""
         run_key = self.key_of(content, seed)
         folder = self.folder / run_key[:32]
         judge = self.build(seed)
         weights = read_weights(folder / "weights.safetensors", run_key)
-        if ranks.agreed(weights is not None) and weights is not None:
+        if weights is not None:
             judge.load_state_dict(weights)
+            return judge.eval()  # type: ignore[return-value]
+        judge.load_pretrained(assets.find)
+        if judge.given:
             return judge.eval()  # type: ignore[return-value]
         material = shown.material(self.like)
         budget = self.config.images(len(material.train))
@@ -92,16 +95,11 @@ class Bank:
             augment=judge.augment,
             n_paired=None,
             seed=key(seed, "judge"),
-            rank=ranks.rank(),
-            ranks=ranks.count(),
         )
-        judge.load_pretrained(assets.find)
         plain = self.plain
         train(judge, steps, folder, budget_images=budget, seed=seed, run_key=run_key, hardware=plain, quiet=self.quiet)
-        if ranks.rank() == 0:
-            for leftover in ("checkpoints", "tensorboard"):
-                shutil.rmtree(folder / leftover, ignore_errors=True)
-        ranks.barrier()
+        for leftover in ("checkpoints", "tensorboard"):
+            shutil.rmtree(folder / leftover, ignore_errors=True)
         return judge.eval()  # type: ignore[return-value]
 
     def _crop(self, shown: Shown | Domains) -> int | None:
@@ -114,21 +112,28 @@ class Bank:
     def verdicts(
         self, trained_on: Shown | Domains, asked: Shown, seeds: Sequence[int]
     ) -> Int64[np.ndarray, "seeds n classes classes"]:
-        """What the judges trained on one thing say of the test images of another: a confusion matrix a seed and sample."""
+        """What the judges trained on one thing say of the test images of another: a confusion matrix a seed and sample.
+
+        Ranks share the judges out, and each trains its own whole: what a judge says does not depend on how many there are.
+        """
         content, of = trained_on.content("train"), asked.content("test")
-        found = []
-        for seed in seeds:
-            path = self.folder / self.key_of(content, seed)[:32] / f"{of}.npy"
-            kept = ranks.agreed(_read(path, (len(asked.ids("test")), len(self.classes))) is not None)
-            matrices = _read(path, (len(asked.ids("test")), len(self.classes))) if kept else None
-            if matrices is None:
-                matrices = judged(self.trained(trained_on, content, seed), asked, self.plain)
-                if ranks.rank() == 0:
-                    stream = io.BytesIO()
-                    np.save(stream, matrices)
-                    write_bytes(path, stream.getvalue())
-            found.append(matrices)
-        return np.stack(found)
+        mine = seeds[ranks.rank() :: ranks.count()]
+        with ranks.alone():
+            own = {seed: self._verdict(trained_on, content, asked, of, seed) for seed in mine}
+        found = {seed: matrices for part in ranks.gather(own) for seed, matrices in part.items()}
+        return np.stack([found[seed] for seed in seeds])
+
+    def _verdict(
+        self, trained_on: Shown | Domains, content: str, asked: Shown, of: str, seed: int
+    ) -> Int64[np.ndarray, "n _ _"]:
+        path = self.folder / self.key_of(content, seed)[:32] / f"{of}.npy"
+        matrices = _read(path, (len(asked.ids("test")), len(self.classes)))
+        if matrices is None:
+            matrices = judged(self.trained(trained_on, content, seed), asked, self.plain)
+            stream = io.BytesIO()
+            np.save(stream, matrices)
+            write_bytes(path, stream.getvalue())
+        return matrices
 
 
 def _read(path: Path, sizes: tuple[int, int]) -> Int64[np.ndarray, "n classes classes"] | None:
@@ -153,11 +158,18 @@ def judged(judge: Judge, shown: Shown, hardware: Hardware) -> Int64[np.ndarray, 
         for i, sample in enumerate(samples):
             groups.setdefault(sample.source.shape, []).append(i)
         maps: dict[int, np.ndarray] = {}
-        for rows in groups.values():
-            first, second = np.stack([samples[i].source for i in rows]), np.stack([samples[i].target for i in rows])
-            maps |= dict(zip(rows, predict_padded(judge, first, second, hardware), strict=True))
+        for (_, *size), rows in groups.items():
+            at_once = batch_size(*size)
+            for cut in (rows[i : i + at_once] for i in range(0, len(rows), at_once)):
+                first, second = np.stack([samples[i].source for i in cut]), np.stack([samples[i].target for i in cut])
+                maps |= dict(zip(cut, predict_padded(judge, first, second, hardware), strict=True))
         matrices += [confusion(s.aux[judge.answer][0], maps[i], len(judge.classes)) for i, s in enumerate(samples)]
     return np.stack(matrices)
+
+
+def batch_size(height: int, width: int) -> int:
+    """How many images of a size are asked at once; it depends on nothing else, so that no answer depends on its company."""
+    return max(1, min(BATCH_SIZE, BATCH_PIXELS // (height * width)))
 
 
 def predict_padded(judge: Judge, first: np.ndarray, second: np.ndarray, hardware: Hardware) -> Int64[np.ndarray, "B H W"]:
@@ -168,7 +180,7 @@ def predict_padded(judge: Judge, first: np.ndarray, second: np.ndarray, hardware
     given = []
     for side in (first, second):
         images = torch.from_numpy(np.ascontiguousarray(side))
-        filled = torch.cat([images, images[:1].expand(BATCH_SIZE - len(images), -1, -1, -1)])
+        filled = torch.cat([images, images[:1].expand(batch_size(height, width) - len(images), -1, -1, -1)])
         given.append(F.pad(filled, pads, mode="reflect" if max(pads) < min(height, width) else "replicate"))
     with torch.inference_mode():
         found = judge.predict(*(x.to(hardware.device, memory_format=hardware.memory_format) for x in given))

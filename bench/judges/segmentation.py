@@ -89,11 +89,6 @@ class Segmentation(Judge):
             channels, len(classes), width=c.width, head=c.head, padding=c.padding, norm=c.norm, dropout=c.dropout
         )
 
-    @property
-    def pretrained(self) -> tuple[str, ...]:
-        """ImageNet's weights, where the config asks for them."""
-        return (ASSET,) if self.config.photo_weights else ()
-
     def load_pretrained(self, find: Callable[[str], Path]) -> None:
         """Take them up."""
         if self.pretrained:
