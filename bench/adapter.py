@@ -127,7 +127,7 @@ class Adapter(Judge):
 
 
 def build(config: AdapterConfig, channels: int, classes: int) -> DeepLabV2:
-    """The network of a config. Random weights come with batch normalisation that learns, published ones with theirs, frozen."""
+    """The network of a config, in the layout and on the values that its first weights want."""
     layout: Literal["caffe", "torchvision"] = "caffe" if config.start == "deeplab" else "torchvision"
     return DeepLabV2(
         channels,

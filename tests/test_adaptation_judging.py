@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sarbench.bench import judge, judging
+from sarbench.bench import judge, judging, plan_judges
 from sarbench.bench.adapter import Adapter
 from sarbench.bench.judged import Subject
 from sarbench.bench.judges import _training as training
@@ -178,6 +178,21 @@ def test_the_paper_preset_without_its_weights_is_not_measured(tmp_path: Path, mo
     assert record.judged is not None
     assert record.judged["adaptation"].reason == "not measured: no resnet101 weights here"
     assert "sarbench fetch resnet101" in judging.missing_weights(bench_of(tmp_path).track)[0]
+
+
+def test_a_plan_counts_networks_by_what_they_learn_from() -> None:
+    runs = (False, True, False)  # of three methods, one of which knows a way back, which nobody asks here
+    assert plan_judges.count(Adaptation, ("labels",), True, runs) == plan_judges.Count(5, 5)  # and floor and ceiling
+    assert plan_judges.count(BDL, ("labels",), True, runs) == plan_judges.Count(4, 4)  # and the floor
+    assert plan_judges.count(BDL, ("labels",), False, runs) == plan_judges.Count(3, 3)
+    shape = plan_judges.Shape((3, 3), ("a", "b"), ("labels",), True, (64, 64), n_train=100, n_test=10)
+    assert plan_judges.further_images(track("synthetic-adapt", "tiny"), shape, True) == 100
+
+
+@pytest.mark.parametrize("cls", [Adaptation, BDL, ProDA, SePiCo])
+def test_a_plan_can_time_every_adapter(cls: type[Adapter]) -> None:
+    judge = cls(cls.presets["tiny"], 3, ("a", "b"))
+    assert plan_judges._seconds_per_step(judge, 2, (32, 32), Hardware()) > 0
 
 
 def test_the_protocols_of_table_2_ask_all_adapters() -> None:

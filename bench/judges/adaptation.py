@@ -5,7 +5,7 @@ ResNet-101, mean IoU on the target domain. This judge adapts nothing itself: it 
 alone. Trained on source images it is the floor ("source only"), on real target images with their labels the ceiling. What the
 three adaptation methods of the table add stands in `bdl.py`, `proda.py` and `sepico.py`.
 Ours: Adam with poly decay in place of SGD, one learning rate; presets bench and tiny start from random weights, so they have
-batch normalisation that learns and a smaller ResNet.
+group normalisation and a smaller ResNet.
 """
 
 from __future__ import annotations

@@ -8,8 +8,7 @@ Differs from the paper: its other direction, M as a perceptual loss for the tran
 translator comes trained, from whatever method is judged, so what is left is its forward direction with K = 1 and N rounds of
 self-training, each from a new set of pseudo labels of the last one's M. A round goes on from those weights, where the
 authors' readme starts it again from ImageNet. The threshold is 0.9 for each class; the authors' code lowers it to the median of
-classes that are less certain, for which the whole target set would have to be labelled first. Adam in place of SGD. Both
-domains pass M in one batch, so that batch normalisation, where it learns, sees in training what it has in testing.
+classes that are less certain, for which the whole target set would have to be labelled first. Adam in place of SGD.
 """
 
 from __future__ import annotations
