@@ -182,14 +182,24 @@ def test_prodas_first_labels_are_those_of_the_end_of_warm_up() -> None:
 
 @pytest.mark.parametrize("contrast", ["distribution", "bank", "centroid"])
 def test_sepico_contrasts_in_three_ways(contrast: str) -> None:
-    judge = adapter("sepico", contrast=contrast).train()
+    judge = adapter("sepico", contrast=contrast, warm_up=0.0).train()
     game = Game(judge, Hardware())
     assert "network.contrast" not in game.step(batch(), 0, 0.0, 0)
     assert game.step(batch(), 1, 0.5, 0)["network.contrast"] > 0
 
 
+def test_sepico_learns_from_labels_alone_in_its_warm_up() -> None:
+    judge = adapter("sepico", warm_up=0.5).train()
+    ((_, losses),) = judge.training_step(batch(), 0.4)
+    assert set(losses) == {"segmentation"}
+    ((_, losses),) = judge.training_step(batch(), 0.6)
+    assert set(losses) == {"segmentation", "self_training", "contrast", "diversity"}
+
+
 def test_sepicos_teacher_follows_slowly_and_weighs_by_what_it_is_sure_of() -> None:
-    judge = adapter("sepico", teacher_decay=0.9, threshold=1.0, jitter=0.0, lambda_contrast=0.0, lambda_diversity=0.0)
+    judge = adapter(
+        "sepico", warm_up=0.0, teacher_decay=0.9, threshold=1.0, jitter=0.0, lambda_contrast=0.0, lambda_diversity=0.0
+    )
     assert isinstance(judge, SePiCo)
     game = Game(judge.train(), Hardware())
     game.step(batch(), 0, 0.0, 0)

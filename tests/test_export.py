@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import shutil
@@ -11,18 +12,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sarbench.bench import cli, export
+from sarbench.bench import cli, export, options
 from sarbench.bench.images import read_image
+from sarbench.bench.pipeline import bench_of
+from sarbench.bench.protocols import PROTOCOLS, Size
 from sarbench.bench.registry import load_dataset
 
 SYNTHETIC = ["--protocol", "synthetic-render", "--preset", "tiny", "--budget", "8"]
 SMALL = [f"--data-option={option}" for option in ("size_px=64", "n_train=3", "n_test=2")]
 
 
-def run(root: Path, *words: str, method: str = "mean_color") -> None:
-    assert (
-        cli.main(["run", "--method", method, *words, "--runs", str(root / "runs"), "--leaderboards", str(root / "boards")]) == 0
-    )
+def train(root: Path, *words: str, method: str = "mean_color") -> None:
+    """Train as `sarbench run` would, without translating, scoring and judging."""
+    parser = argparse.ArgumentParser()
+    options.add_arguments(parser)
+    folders = ["--runs", str(root / "runs"), "--leaderboards", str(root / "boards")]
+    asked = options.request(vars(parser.parse_args(["--method", method, *words, *folders])))
+    bench_of(asked).trained(method, 0)
 
 
 def exported(root: Path, *words: str, method: str = "mean_color", out: str = "out") -> int:
@@ -31,11 +37,9 @@ def exported(root: Path, *words: str, method: str = "mean_color", out: str = "ou
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished run on the embedded data, its judges left out."""
+    """A folder with a finished training on the embedded data."""
     root = tmp_path_factory.mktemp("trained")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sarbench.bench.judging.judges_of", lambda track: ())
-        run(root, *SYNTHETIC, *SMALL)
+    train(root, *SYNTHETIC, *SMALL)
     return root
 
 
@@ -76,7 +80,8 @@ def test_the_record_names_what_made_it_and_hashes_every_file(root: Path) -> None
     assert not (root / "runs" / record["track"] / "mean_color/0/exported").exists()
 
 
-def test_the_same_run_gives_the_same_bytes(root: Path) -> None:
+def test_the_same_run_gives_the_same_bytes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sarbench.bench.pipeline.git_state", lambda: {"commit": None, "dirty": None})  # may change in between
     assert exported(root, *SYNTHETIC, *SMALL) == 0
     assert exported(root, *SYNTHETIC, *SMALL, out="again") == 0
     first, second = (root / out / "mean_color/0" for out in ("out", "again"))
@@ -124,17 +129,14 @@ def test_a_run_that_was_not_trained_is_refused(root: Path, capsys: pytest.Captur
 def test_a_data_set_of_files_keeps_its_layout_labels_and_lists(
     fake_dataset: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sarbench.bench.judging.judges_of", lambda track: ())
     data = tmp_path / "data"
     for name in ("gta5", "cityscapes"):
         shutil.copytree(fake_dataset(name), data / name)
     (data / "gta5/notes.bin").write_bytes(b"not of the data set")
     words = ["--protocol", "semst-2-gta5", "--preset", "tiny", "--budget", "8", "--data", str(data)]
-    from sarbench.bench.protocols import PROTOCOLS, Size
-
     tiny = Size(8, 16, 32)
     monkeypatch.setitem(PROTOCOLS["semst-2-gta5"].sizes, "tiny", tiny)  # type: ignore[call-overload]
-    run(tmp_path, *words)
+    train(tmp_path, *words)
     assert exported(tmp_path, *words) == 0
     folder, original = tmp_path / "out/mean_color/0", data / "gta5"
     of_run = load_dataset("gta5")(original)

@@ -54,7 +54,7 @@ class BDL(Adapter):
     presets = {
         "paper": Config(budget_images=320_000),
         "bench": Config(**vars(BENCH)),
-        "tiny": Config(**vars(TINY), discriminator_width=8, discriminator_rate=1e-3),
+        "tiny": Config(**vars(TINY), first=0.7, discriminator_width=8, discriminator_rate=1e-3),  # from random weights
     }
     version = "v1"
     config: Config
