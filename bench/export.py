@@ -45,6 +45,7 @@ def command(args: argparse.Namespace) -> int:
     from sarbench.bench.settings import variant_of
 
     defaults = {flag[2:].replace("-", "_"): words.get("default") for flag, words in OPTIONS if flag in LEFT_OUT}
+    defaults["leaderboards"] = str(Path(args.runs) / "cache")  # no board is read or written here
     asked = request({**defaults, **vars(args)})
     if asked.track.protocol.task == "matching":
         raise ContractError(f"the protocol {asked.track.protocol.name!r} translates nothing; choose one of translation")
