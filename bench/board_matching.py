@@ -21,7 +21,8 @@ WHY = (
     "A template is cut from each translation and searched in the true image by normalised cross-correlation, which learns "
     "nothing: the floor is the same template cut from the source, the ceiling the one cut from the target. What a translation "
     "gains over its source is what it is worth for registration. `cmr_N`: the share of templates found within N px of their "
-    "place; sources and targets are taken as registered."
+    "place; sources and targets are taken as registered. The correlation is signed, so that an image whose light and dark are "
+    "swapped is found nowhere."
 )
 
 
