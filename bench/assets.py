@@ -148,6 +148,14 @@ ASSETS: dict[str, Asset] = {
         licence="BSD-3-Clause",
         used_by=("s3oil",),
     ),
+    "resnet101": Asset(
+        about="ResNet-101 trained on ImageNet, the first weights of torchvision: where DeepLab-V2 can start from",
+        url=f"{TORCHVISION}/resnet101-63fe2227.pth",
+        file=File("resnet101-63fe2227.pth", "63fe2227"),
+        size_bytes=178_793_939,
+        licence="BSD-3-Clause",
+        used_by=("adaptation", "bdl", "proda", "sepico"),
+    ),
     "efficientnet_b1": Asset(
         about="EfficientNet-b1 trained on ImageNet, of efficientnet-pytorch: where the change detector starts from",
         url="https://github.com/lukemelas/EfficientNet-PyTorch/releases/download/1.0/efficientnet-b1-f1951068.pth",
@@ -192,6 +200,13 @@ MODELS: dict[str, Model] = {
         parts=("vqvae",),
         licence="MIT",
         used_by=("bbdm", "cbbdm"),
+    ),
+    "deeplab-resnet101": Model(
+        about="ResNet-101 of Caffe's DeepLab, trained on ImageNet, as AdaptSegNet hosts it: where its followers start from",
+        url="http://vllab.ucmerced.edu/ytsai/CVPR18/DeepLab_resnet_pretrained_init-f81d91e8.pth",
+        parts=("DeepLab_resnet_pretrained_init-f81d91e8.pth",),
+        licence="not stated",
+        used_by=("bench.judges.networks.deeplab_v2",),
     ),
     "fcn-8s-cityscapes": Model(
         about="FCN-8s on VGG-16 trained on Cityscapes, of pix2pix: the network behind published FCN scores, as Caffe stores it",

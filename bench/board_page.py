@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sarbench.bench import markdown, registry
 from sarbench.bench.board import Board, Entry, board_of, number
+from sarbench.bench.board_adaptation import adapted
 from sarbench.bench.board_archive import PAGE as ARCHIVE
 from sarbench.bench.board_cost import WHY as WHY_COSTS
 from sarbench.bench.board_cost import costs
@@ -131,7 +132,7 @@ def render(
         parts += ["## Ceilings", why_ceilings, score_table(board, board.ceilings, notes)]
     sections = [*shares(board), *by_land_cover(board), *audit(board, notes), *misregistration(board)]
     parts += ["## Notes", "\n".join(f"- {line}" for line in legend(board, notes, board.metrics)), *sections]
-    parts += [*judged(board, published), *matched(board)]
+    parts += [*judged(board, published), *adapted(board, published), *matched(board)]
     parts += _ablations(board, published)
     parts += beside_published(board, published)
     if picture:

@@ -30,6 +30,7 @@ COMMANDS = {
     "translate": Command("translate a folder of images with a trained run", "apply"),
     "submit": Command("pack translated images with a filled record into one file, for review", "submit"),
     "verify": Command("score a record's images again, and say cell by cell: agree, differ, or cannot check", "verify"),
+    "export": Command("write a translated data set in the source's layout, with its labels, for use elsewhere", "export"),
     "leaderboard": Command("write the boards from the records, or check that they are true", "leaderboard"),
     "report": Command("write a board as one HTML file, with pictures, plots and a sample browser", "report.command"),
     "data": Command("look hard at a dataset: leaks between its splits, misregistered pairs, bad images", "audit"),

@@ -130,6 +130,10 @@ class Dataset(ABC):
         """The files behind a sample; empty for a dataset made by code."""
         return ()
 
+    def source_file(self, sample_id: str) -> Path | None:
+        """The file that is the source image, and nothing else of any sample; None where there is no such one file."""
+        return None
+
     def size(self, sample_id: str) -> tuple[int, int]:
         """Height and width in px, without decoding where the format allows."""
         return next(iter(self.read(sample_id).parts().values())).shape[1:]  # type: ignore[return-value]

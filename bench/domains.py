@@ -62,6 +62,11 @@ class Joined(Dataset):
         side, inner = self._inner(sample_id)
         return self.sides[side].files(inner)
 
+    def source_file(self, sample_id: str) -> Path | None:
+        """The file in its own dataset."""
+        side, inner = self._inner(sample_id)
+        return self.sides[side].source_file(inner)
+
     def size(self, sample_id: str) -> tuple[int, int]:
         """Height and width in px."""
         side, inner = self._inner(sample_id)

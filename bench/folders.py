@@ -264,6 +264,13 @@ class FolderDataset(Dataset):
         """Every file behind a sample, each once."""
         return tuple(dict.fromkeys(path for paths in self._files[sample_id].parts.values() for path in paths))
 
+    def source_file(self, sample_id: str) -> Path | None:
+        """The source's file; None for several files, for a window of one, and where it is another part's file too."""
+        files = self._files[sample_id]
+        found = files.parts.get("source", ())
+        rest = {path for part, paths in files.parts.items() if part != "source" for path in paths}
+        return found[0] if len(found) == 1 and files.window is None and found[0] not in rest else None
+
     def size(self, sample_id: str) -> tuple[int, int]:
         """Height and width in px, from the first file's header."""
         files = self._files[sample_id]

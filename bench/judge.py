@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import Method, setting
+from sarbench.bench.material import Material
 from sarbench.bench.protocols import Augmentation
 
 JUDGE_SEEDS = (0, 1, 2)  # a judge is trained anew with each: what it says depends on its own first weights too
@@ -45,7 +46,7 @@ class Judge(Method):
     """
 
     answer: ClassVar[str]  # the aux that it learns and is scored by: 0, 1, ... and 255 for what is not labelled
-    sees: ClassVar[Literal["pairs", "images"]]
+    sees: ClassVar[Literal["pairs", "images", "domains"]]  # "domains": see `bench.adapter`
     augment: ClassVar[tuple[Augmentation, ...]]
     version: ClassVar[str]  # changes whenever its numbers would
     given: ClassVar[bool] = False  # are its weights a published file, so that nothing is trained and there is one seed?
@@ -75,6 +76,10 @@ class Judge(Method):
     def tells_apart(cls, classes: Sequence[str]) -> tuple[str, ...]:
         """The names of its classes, on data whose labels have these."""
         return tuple(classes)
+
+    def drawn(self, material: Material, images: int, seed: int) -> Material:
+        """The material as this judge learns from it, in a training of so many images: some may be seen more often."""
+        return material
 
     @abstractmethod
     def predict(self, first: Float[Tensor, "B C H W"], second: Float[Tensor, "B C H W"]) -> Int64[Tensor, "B H W"]:

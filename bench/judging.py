@@ -11,6 +11,9 @@ erased        change detection: the target in place of the translation, which sh
               perfectly and is worth nothing: no ceiling
 checkerboard, noise   the source with a planted artefact: a judge that likes it better than the source is flagged. Of fixed
               networks only: one that is trained on the artefact can learn nothing from it
+
+Adaptation turns this round: networks learn from labelled images and are tested on real target images. Floor, translation and
+ceiling are what they learn from, so a network is a method's own; an artefact that raises the score here has truly helped.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from sarbench.bench.images import quantise
 from sarbench.bench.interface import Method
 from sarbench.bench.judged import Direction, Judged, Kind, Subject, Verdicts, judged_images
 from sarbench.bench.judges import _artefacts as artefacts
+from sarbench.bench.judges._domains import Domains
 from sarbench.bench.judges._shown import Plant, Shown, Side
 from sarbench.bench.judges._training import Bank
 from sarbench.bench.match_judge import SMALLEST_PX, MatchJudgement, judge_folder
@@ -154,16 +158,18 @@ class _Court:
             return "not measured: these data have no pairs"
         if self.cls.sees == "pairs" and dataset.source_channels != dataset.target_channels:
             return "not measured: the images of both dates need the same bands"
-        if self.cls.sees == "images" and len(dataset.classes) < 2:
+        if self.cls.sees != "pairs" and len(dataset.classes) < 2:
             return "not measured: the classes of these data have no names"
         if self.cls.knows and dataset.classes != self.cls.knows:
             return "not measured: it knows other classes than these data have"
+        if self.cls.sees == "domains" and len(self.material.test) != len(self.material.test_targets):
+            return "not measured: a record holds one verdict a test image, and there are more of one domain than of the other"
         lacking = [name for name in self.cls.needs(self.bank.config) if not _is_here(name)]
         return f"not measured: no {', '.join(lacking)} weights here" if lacking else ""
 
-    def cases(self) -> Iterator[tuple[Subject, Shown, Shown]]:
+    def cases(self) -> Iterator[tuple[Subject, Shown | Domains, Shown]]:
         """Everything that is judged: what, what its judge is trained on, and what it is asked."""
-        return self._changes() if self.cls.sees == "pairs" else self._labels()
+        return {"pairs": self._changes, "images": self._labels, "domains": self._adaptation}[self.cls.sees]()
 
     # --- Change detection ---
 
@@ -242,6 +248,21 @@ class _Court:
     def _single(self, side: Side, splits: Mapping[str, tuple[str, ...]] | None = None) -> Shown:
         splits = splits or {"train": (), "test": self.material.test}
         return Shown(self.material.images, splits, side, side, self.cls.answer, self.crop_px)
+
+    # --- Adaptation ---
+
+    def _adaptation(self) -> Iterator[tuple[Subject, Shown | Domains, Shown]]:
+        material = self.material
+        real = self._single(Side("target"), {"train": material.train_targets, "test": material.test_targets})
+        sources = {"train": material.train, "test": material.test}
+        labelled: dict[Kind, Shown] = {"translated": self._single(self._translations(), sources)}
+        if material.dataset.source_channels == material.dataset.target_channels:
+            labelled["source"] = self._single(Side("source"), sources)
+        adapts = self.cls.card.supervision == "unpaired"
+        for kind, shown in labelled.items():
+            yield Subject("own", kind, "forward"), Domains(shown, real) if adapts else shown, real
+        if not adapts:
+            yield Subject("own", "ceiling", "forward"), real, real
 
     # --- Artefacts ---
 

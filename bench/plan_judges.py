@@ -47,6 +47,9 @@ def count(cls: type[Judge], aux: Collection[str], same_bands: bool, ways_back: S
     """
     if cls.sees == "images":
         return Count(0 if cls.given else 1, len(ways_back) + (4 if same_bands else 1))  # ceiling; floor and two artefacts
+    if cls.sees == "domains":  # networks that learn from translations, from sources, and, where nothing adapts, from targets
+        networks = len(ways_back) + same_bands + (cls.card.supervision == "paired")
+        return Count(networks, networks)
     known = [way for way, name in judging.COUNTERPARTS.items() if name in aux and (way == "forward" or any(ways_back))]
     runs = sum(1 + way for way in ways_back)
     return Count(1 + len(known) + runs, 4 + 2 * len(known) + 2 * runs)  # the real pairs; target for translation, two artefacts
@@ -54,9 +57,10 @@ def count(cls: type[Judge], aux: Collection[str], same_bands: bool, ways_back: S
 
 def further_images(track: Track, shape: Shape, way_back: bool) -> int:
     """How many images a run translates for its judges alone: those that a judge of its own is trained on, and the way back."""
-    if not any(registry.load_judge(name).sees == "pairs" for name in judging.judges_of(track)):
+    seen = {registry.load_judge(name).sees for name in judging.judges_of(track)}
+    if not seen & {"pairs", "domains"}:
         return 0
-    return shape.n_train + way_back * (shape.n_train + shape.n_test)
+    return shape.n_train + ("pairs" in seen and way_back) * (shape.n_train + shape.n_test)
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def _seconds_per_step(judge: Judge, rows: int, side: Sequence[int], hardware: Ha
     image = _random(rows, judge.source_channels, [px // multiple * multiple or multiple for px in side])
     ids, answers = tuple(map(str, range(rows))), torch.zeros(rows, 1, *image.shape[2:], dtype=torch.int64)
     pairs = Pairs(image, image, torch.arange(rows), ids, ids, {judge.answer: answers})
-    batch, game = Batch(pairs).to(hardware.device, hardware.memory_format), Game(judge.train(), hardware)
+    batch, game = Batch(pairs, pairs).to(hardware.device, hardware.memory_format), Game(judge.train(), hardware)
     return _timed(lambda i: game.step(batch, i, 0.5, 0), hardware)
 
 

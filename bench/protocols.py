@@ -22,6 +22,7 @@ UNREFERENCED = ("dbcnn", "nima", "total_variation")  # of single images
 AUDITS = ("psnr_shift", "ssim_shift", "copy_ratio")  # never ranked by; of pairs
 PAIRED = ("psnr", "ssim", "lpips", "fid", "kid", "scc", "sam", *UNREFERENCED, *AUDITS)
 UNPAIRED = ("fid", "kid", *UNREFERENCED)
+ADAPTATION = ("adaptation", "bdl", "proda", "sepico")  # SemST, table 2: without adaptation, and its three methods
 SENSORS, FOLDERS = "sar to optical", "as the folder's"  # tasks
 STREETS = ("fcn_cityscapes", "segmentation")  # judges: the published network, and one trained on these very data
 MATCHING: dict[str, Any] = {
@@ -129,6 +130,16 @@ EMBEDDED = (
         metrics=UNPAIRED,
         main_metric="total_variation",
         judges=("segmentation", "adaptation"),
+    ),
+    _synthetic(
+        "synthetic-adapt",
+        "rendered to real as synthetic-render, judged by adaptation alone and with three methods of adaptation",
+        "rendered to real",
+        (("task", "render"),),
+        paired=False,
+        metrics=UNPAIRED,
+        main_metric="total_variation",
+        judges=ADAPTATION,
     ),
     Protocol(
         name="synthetic-match",
@@ -387,7 +398,7 @@ SEMST = (
         "gta5",
         6_202,
         **GTA5,
-        judges=("adaptation",),
+        judges=ADAPTATION,
     ),
     _semst(
         "semst-2-synthia",
@@ -396,7 +407,7 @@ SEMST = (
         "synthia",
         9_400,
         **SYNTHIA,
-        judges=("adaptation",),
+        judges=ADAPTATION,
     ),
     _semst("semst-3", "SemST, table 3: its parts switched off, GTA5 to Cityscapes", "rendered to real", "gta5", 6_202, **GTA5),
 )

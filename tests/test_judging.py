@@ -16,6 +16,7 @@ from sarbench.bench.errors import ContractError
 from sarbench.bench.judged import Judged, Subject, read_matrices
 from sarbench.bench.judges import _training as training
 from sarbench.bench.judges._shown import Side
+from sarbench.bench.judges.adaptation import Adaptation
 from sarbench.bench.judges.change_detection import ChangeDetection
 from sarbench.bench.judges.segmentation import Segmentation
 from sarbench.bench.match import true_offset
@@ -37,6 +38,8 @@ def small_judges(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ChangeDetection, "presets", {"tiny": change})
     labels = replace(Segmentation.presets["tiny"], budget_images=4, batch_size=2, crop_px=32, width=2, head=4)
     monkeypatch.setattr(Segmentation, "presets", {"tiny": labels})
+    learned = replace(Adaptation.presets["tiny"], budget_images=4, batch_size=2, crop_px=32, width=2)
+    monkeypatch.setattr(Adaptation, "presets", {"tiny": learned})
 
 
 def bench_of(root: Path, protocol: str, **options: str) -> Bench:

@@ -24,6 +24,7 @@ from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import key
 from sarbench.bench.judge import Judge, JudgeConfig
 from sarbench.bench.judges._confusion import confusion
+from sarbench.bench.judges._domains import Domains
 from sarbench.bench.judges._shown import Shown
 from sarbench.bench.loader import Steps
 from sarbench.bench.material import Material
@@ -32,7 +33,7 @@ from sarbench.bench.train import Hardware, read_weights, train
 
 BATCH_SIZE, BATCH_PIXELS = 8, 8 * 512 * 512  # of predictions: as many images of a size as both allow, the last batch filled up
 CODE = Path(__file__).parent
-HARNESS = ("interface", "judge", "loader", "material", "train")  # files of bench/ that weights depend on, too
+HARNESS = ("adapter", "interface", "judge", "loader", "material", "train")  # files of bench/ that weights depend on, too
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Bank:
         torch.manual_seed(key(seed, "judge"))
         return self.plain.prepare(self.cls(self.config, self.channels, self.classes))  # type: ignore[return-value]
 
-    def trained(self, shown: Shown, content: str, seed: int) -> Judge:
+    def trained(self, shown: Shown | Domains, content: str, seed: int) -> Judge:
         """The judge of this content and seed, from disk where it was trained before; a `given` one is never trained."""
         run_key = self.key_of(content, seed)
         folder = self.folder / run_key[:32]
@@ -84,6 +85,8 @@ class Bank:
         if judge.given:
             return judge.eval()  # type: ignore[return-value]
         material = shown.material(self.like)
+        budget = self.config.images(len(material.train))
+        material = judge.drawn(material, budget, seed)
         steps = Steps(
             material,
             judge,
@@ -93,21 +96,22 @@ class Bank:
             n_paired=None,
             seed=key(seed, "judge"),
         )
-        budget = self.config.images(len(material.train))
         plain = self.plain
         train(judge, steps, folder, budget_images=budget, seed=seed, run_key=run_key, hardware=plain, quiet=self.quiet)
         for leftover in ("checkpoints", "tensorboard"):
             shutil.rmtree(folder / leftover, ignore_errors=True)
         return judge.eval()  # type: ignore[return-value]
 
-    def _crop(self, shown: Shown) -> int | None:
+    def _crop(self, shown: Shown | Domains) -> int | None:
         """The config's crop, or as much of it as the smallest image has."""
         if self.config.crop_px is None:
             return None
-        smallest = min(min(shown.size(sample_id)) for sample_id in shown.ids("train"))
+        smallest = min(min(shown.size(sample_id)) for sample_id in (*shown.ids("train"), *shown.target_ids("train")))
         return min(self.config.crop_px, smallest // self.cls.card.size_multiple * self.cls.card.size_multiple)
 
-    def verdicts(self, trained_on: Shown, asked: Shown, seeds: Sequence[int]) -> Int64[np.ndarray, "seeds n classes classes"]:
+    def verdicts(
+        self, trained_on: Shown | Domains, asked: Shown, seeds: Sequence[int]
+    ) -> Int64[np.ndarray, "seeds n classes classes"]:
         """What the judges trained on one thing say of the test images of another: a confusion matrix a seed and sample.
 
         Ranks share the judges out, and each trains its own whole: what a judge says does not depend on how many there are.
@@ -119,7 +123,9 @@ class Bank:
         found = {seed: matrices for part in ranks.gather(own) for seed, matrices in part.items()}
         return np.stack([found[seed] for seed in seeds])
 
-    def _verdict(self, trained_on: Shown, content: str, asked: Shown, of: str, seed: int) -> Int64[np.ndarray, "n _ _"]:
+    def _verdict(
+        self, trained_on: Shown | Domains, content: str, asked: Shown, of: str, seed: int
+    ) -> Int64[np.ndarray, "n _ _"]:
         path = self.folder / self.key_of(content, seed)[:32] / f"{of}.npy"
         matrices = _read(path, (len(asked.ids("test")), len(self.classes)))
         if matrices is None:

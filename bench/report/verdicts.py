@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 
 from sarbench.bench import markdown
 from sarbench.bench.board import Board, number
-from sarbench.bench.board_judges import MAIN, fooled
+from sarbench.bench.board_verdicts import MAIN, fooled
 from sarbench.bench.judged import Direction, Judged, JudgedImages, Kind, Net
 from sarbench.bench.report.table import entries_of, title_of
 
