@@ -2,7 +2,7 @@
 
 What can be compared to the last digit is: the same bits, the same images scored again, and what has no noise. All else is
 trainings, which differ by their seed: their means are compared with the noise that repeated runs have shown (`bench.noise`).
-All such comparisons of one call are tested together (Holm), so that of 100 calls in which nothing has changed at most 5 alarm.
+All such comparisons of one call are tested together (Holm), so that of 200 calls in which nothing has changed at most 5 alarm.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sarbench.bench.equivalence import Shift, shift_of
+from sarbench.bench.equivalence import ALARMS, Shift, shift_of
 from sarbench.bench.exactly import NoiseOf, Seeds, classes, exact_pairs, exactly, judges, moved
 from sarbench.bench.noise import Noise, hardware_class
 from sarbench.bench.outcomes import Finding, Outcome, Verdict
 from sarbench.bench.records import Loaded, Record, Score
-from sarbench.bench.statistics import ALPHA, holm
+from sarbench.bench.statistics import holm
 
 DRIFTED, EQUIVALENT, NOT_MEASURED = Outcome.DRIFTED, Outcome.EQUIVALENT, Outcome.NOT_MEASURED
 
@@ -193,7 +193,7 @@ def _judged(cell: _Cell, p: float) -> tuple[Outcome, str, str, str]:
     shift, unit = cell.shift, cell.score.unit
     noise = f"{shift.noise:.2g} {unit}".rstrip() + f" ({shift.old_runs} runs on {cell.noise.hardware})"
     margin = f"{shift.margin:.2g} {unit}".rstrip()
-    if p < ALPHA:
+    if p < ALARMS:
         size = abs(shift.difference) / shift.error
         why = (
             f"{moved(shift.new, shift.old, cell.score)}; {size:.1f} standard errors of a noise of {noise}, "

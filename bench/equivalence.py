@@ -20,6 +20,7 @@ from scipy import stats
 from sarbench.bench.errors import ContractError
 from sarbench.bench.statistics import ALPHA, POWER
 
+ALARMS = 0.025  # of comparisons in which nothing has changed, at most: of 200, 10 or fewer with a probability of 98 %
 REPEATABILITY = float(stats.norm.ppf(0.975) * math.sqrt(2))  # noises: ISO 5725-6:1994, section 4.1.4
 LEAST_RUNS = 3  # of the old code: a spread of two says nothing
 MOST_SEEDS = 100  # beyond which nobody is told to run so many

@@ -70,9 +70,11 @@ def exactly(name: str, pairs: Sequence[tuple[Loaded, Loaded]], subject: str, why
     off = deviation(found[0], found[1])
     if not (off > EXACT).any():
         return Finding(EQUIVALENT, subject, name, why)
-    n, worst = int((off > EXACT).sum()), float(off.max())
-    means = [_mean([score.value for score in side]) for side in scores]
-    told = f"{n} of {len(off)} values differ, by up to {worst:.2g}; {moved(*means, scores[1][0])}"
+    wrong = off > EXACT
+    by = np.abs(found[0] - found[1])[wrong]
+    worst = float(by.max()) if np.isfinite(by).all() else math.inf
+    new, old = (_mean([score.value for score in side]) for side in scores)
+    told = f"{int(wrong.sum())} of {len(off)} values differ, by up to {worst:.2g}; {moved(new, old, scores[1][0])}"
     return Finding(DRIFTED, subject, name, f"{told}; the noise is 0 ({why})")
 
 

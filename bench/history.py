@@ -111,7 +111,7 @@ def _in_folder(folder: Path, slug: str, method: str) -> Version:
 def _record(text: str) -> dict[str, Any] | None:
     """The parts of a record that are shown, of any schema that had them; None for anything else."""
     try:
-        record = json.loads(text) if len(text) <= MAX_RECORD_BYTES else None
+        record: dict[str, Any] = json.loads(text) if len(text) <= MAX_RECORD_BYTES else {}
         int(record["seed"])
         whole = all(isinstance(record[k], str) for k in ("protocol_hash", "created")) and isinstance(record["scores"], dict)
         return record if whole and isinstance(record["terms"]["main_metric"], str) else None
