@@ -57,9 +57,8 @@ def _factors(old: Record, new: Record) -> Iterator[Factor]:
     for name in differing(*signatures):
         a, b = (side.get(name, "none") for side in signatures)
         yield Factor(f"definition of {name}", a, b, "it is part of the code, and other definitions give other scores")
-    yield Factor(
-        "weights", *(", ".join(r.card.pretrained) or "none" for r in (old, new)), "they come with the code and the config"
-    )
+    a, b = (", ".join(record.card.pretrained) or "none" for record in (old, new))
+    yield Factor("weights", a, b, "they come with the code and the config")
 
 
 def _code(record: Record) -> str:

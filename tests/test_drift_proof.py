@@ -161,10 +161,11 @@ def psnr_in_bfloat16(x: ImageBatch, y: ImageBatch) -> np.ndarray:
 
 
 def through_bfloat16(pixels: np.ndarray) -> np.ndarray:
-    """Pixels that were scaled to [0, 1] in bfloat16 and back."""
+    """Pixels that were scaled to [-1, 1], as networks take them, in bfloat16 and back: half of the levels lose one."""
     import torch
 
-    return ((torch.from_numpy(pixels.copy()).bfloat16() / 255).float() * 255).to(torch.uint8).numpy()
+    scaled = (torch.from_numpy(pixels.copy()) / 127.5 - 1).bfloat16()
+    return ((scaled.float() + 1) * 127.5).to(torch.uint8).numpy()
 
 
 @pytest.mark.slow
