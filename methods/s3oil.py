@@ -151,12 +151,12 @@ class S3OIL(Method):
             dense_blocks=1,
             dense_layers=2,
             growth=8,
-            decoder=(32, 16, 12, 8),
-            head=3,  # at full size, where a CPU spends its time
+            decoder=(32, 16, 8, 4),  # its end, at full size, is where a CPU spends its time
+            head=3,
             cam_width=4,
             cam_blocks=(1, 1, 1, 1),
             cam_key_width=16,
-            discriminator_width=8,
+            discriminator_width=6,
             discriminator_layers=2,
             discriminator_scales=2,
             lambda_gan=10.0,  # the least of table 5: small discriminators win early, and pixels are few

@@ -177,6 +177,12 @@ def test_black_is_minus_1_and_white_the_other_end(way):
 
 
 @WAYS
+def test_grey_lies_between_them_in_proportion(way):
+    grey = way(ImageBatch(np.full((1, 20, 30, 3), 64, np.uint8)), CPU)
+    np.testing.assert_allclose(grey, 128 / 255 - 1 if way is features.bilinear else -0.5, atol=1e-6)
+
+
+@WAYS
 def test_8_and_16_bits_of_one_scene_are_prepared_alike(way):
     pixels = photos(1, 40, 60)
     wide = ImageBatch(pixels.astype(np.uint16) * 257, 65535)

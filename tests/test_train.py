@@ -290,3 +290,15 @@ def test_two_ranks_see_together_what_one_rank_sees() -> None:
     halves = [pair_rows(steps_of(method, rank=rank, ranks=2)[3]) for rank in range(2)]
     assert torch.equal(torch.cat([half.source for half in halves]), whole.source)
     assert torch.equal(torch.cat([half.seeds for half in halves]), whole.seeds)
+
+
+def test_new_memory_is_not_filled_and_filling_it_changes_no_bit(tmp_path):
+    plain = trained(tmp_path / "plain", method=CPU.prepare(built()))
+    assert not torch.utils.deterministic.fill_uninitialized_memory
+    filling = CPU.prepare(built())
+    try:
+        torch.utils.deterministic.fill_uninitialized_memory = True
+        filled = trained(tmp_path / "filled", method=filling).state_dict()
+    finally:
+        torch.utils.deterministic.fill_uninitialized_memory = False
+    assert all(torch.equal(value, filled[name]) for name, value in plain.state_dict().items())

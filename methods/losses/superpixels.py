@@ -26,7 +26,9 @@ def superpixels(image: Float[Tensor, "B C H W"], pieces: int = 4) -> Float[Tenso
     features = torch.cat([x / spread, COMPACTNESS * place], dim=1).flatten(2)  # (B, C + 2, H W)
     centres = F.adaptive_avg_pool2d(features.unflatten(2, (H, W)), pieces).flatten(2)  # (B, C + 2, K)
     for _ in range(ROUNDS):
-        nearest = torch.cdist(features.mT, centres.mT).argmin(dim=2)  # (B, H W)
+        # Of |f - c|^2 / 2 what depends on c; the product takes a fraction of the time of torch.cdist on a CPU.
+        half_squares = 0.5 * centres.square().sum(dim=1, keepdim=True)  # (B, 1, K)
+        nearest = torch.baddbmm(half_squares, features.mT, centres, alpha=-1).argmin(dim=2)  # (B, H W)
         masks = F.one_hot(nearest, pieces**2).to(features.dtype)  # (B, H W, K)
         count = masks.sum(dim=1, keepdim=True)
         centres = torch.where(count > 0, features @ masks / count.clamp_min(1), centres)
