@@ -46,10 +46,7 @@ class Baseline:
         new = [run for run in Store(self.new_records).read(slug) if run.record.created >= self.since]
         made = (*honeypots_of(self.asked.track), *ceilings_of(self.asked.track))
         trained = [label(name, variant_of(name, self.asked.settings)) for name in self.asked.methods]
-        verdict = Verdict(())
-        for methods, seeds in ((made, ()), (trained, self.asked.seeds)):
-            if methods:
-                verdict += compare(new, self.old, noise_from(self.root), Demand(methods, seeds))
+        verdict = compare(new, self.old, noise_from(self.root), Demand([*made, *trained], self.asked.seeds))
         scored = {name for run in new for name, score in run.record.scores.items() if score.n}
         code = frozen.check(sorted(scored & set(registry.names("metrics")))) if scored else Verdict(())
         return code + verdict

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sarbench.bench.equivalence import ALARMS, Shift, shift_of
-from sarbench.bench.exactly import NoiseOf, Seeds, classes, exact_pairs, exactly, judges, moved
+from sarbench.bench.exactly import NoiseOf, Seeds, classes, exact_pairs, exactly, judges, made_by_code, moved
 from sarbench.bench.noise import Noise, hardware_class
 from sarbench.bench.outcomes import Finding, Outcome, Verdict
 from sarbench.bench.records import Loaded, Record, Score
@@ -49,12 +49,14 @@ def compare(new: Iterable[Loaded], old: Iterable[Loaded], noise_of: NoiseOf, dem
     for key in sorted(sides[0].keys() | sides[1].keys()):
         runs = [side.get(key, {}) for side in sides]
         subject = " ".join(key)
-        missing = list(_missing(runs[0], runs[1], subject, demand))
-        found += missing
-        if all(runs) and not any(finding.metric == "" and finding.why.startswith(OTHER_TERMS) for finding in missing):
-            wanted = {seed: run for seed, run in runs[0].items() if not demand.seeds or seed in demand.seeds}
-            if wanted:
-                found += _of_method(wanted, runs[1], subject, noise_of, demand, unsaid)
+        needed = _needed(runs[1], demand)
+        found += _missing(*runs, subject, needed)
+        if demand.seeds:
+            runs[0] = {seed: run for seed, run in runs[0].items() if seed in needed}
+        if all(runs) and not (other := other_terms([run.record for side in runs for run in side.values()])):
+            found += _of_method(*runs, subject, noise_of, demand, needed, unsaid)
+        elif all(runs):
+            found.append(Finding(NOT_MEASURED, subject, "", f"can't be compared: {other}"))
     for name in demand.methods:
         if not any(name == folder for side in sides for _, folder in side):
             found.append(Finding(NOT_MEASURED, name, "", "no record of it on either side"))
@@ -75,25 +77,28 @@ def _by_method(runs: Iterable[Loaded], methods: Collection[str]) -> dict[tuple[s
 
 # --- What is missing -------------------------------------------------------------------------------------------------
 
-OTHER_TERMS = "can't be compared"
+
+def _needed(old: Seeds, demand: Demand) -> set[int]:
+    """The seeds that NEW must have of a method; what is made by code alone has no others than those it has."""
+    if demand.seeds and not (old and all(made_by_code(run.record) for run in old.values())):
+        return set(demand.seeds)
+    return set(old)
 
 
-def _missing(new: Seeds, old: Seeds, subject: str, demand: Demand) -> Iterator[Finding]:
-    """Whole records that are missing, and terms that differ."""
+def _missing(new: Seeds, old: Seeds, subject: str, needed: Collection[int]) -> Iterator[Finding]:
+    """Whole records that are missing."""
     if not old:
         yield Finding(NOT_MEASURED, subject, "", "OLD has no record of it: there is nothing to compare with")
-    if old and not new:
+    elif not new:
         yield Finding(NOT_MEASURED, subject, "", "NEW has no record of it: the measurement is missing")
-    lacking = sorted(set(demand.seeds or old) - set(new))
-    if new and lacking:
+    elif lacking := sorted(set(needed) - set(new)):
         yield Finding(NOT_MEASURED, subject, "", f"NEW has no record of seed {', '.join(map(str, lacking))}")
-    known = [run.record for run in (*new.values(), *old.values())]
-    if new and old and len({record.protocol_hash for record in known}) > 1:
-        yield Finding(NOT_MEASURED, subject, "", f"{OTHER_TERMS}: {other_terms(known)}")
 
 
 def other_terms(records: Sequence[Record]) -> str:
-    """In which of their terms records of different protocol hashes differ."""
+    """In which of their terms records differ; empty: in none, so that their scores may be compared."""
+    if len({record.protocol_hash for record in records}) == 1:
+        return ""
     first, parts = records[0], []
     for other in records[1:]:
         if other.dataset.content_hash != first.dataset.content_hash:
@@ -119,7 +124,7 @@ def differing(a: Mapping[str, object], b: Mapping[str, object]) -> list[str]:
 
 
 def _of_method(
-    new: Seeds, old: Seeds, subject: str, noise_of: NoiseOf, demand: Demand, unsaid: list[str]
+    new: Seeds, old: Seeds, subject: str, noise_of: NoiseOf, demand: Demand, needed: Collection[int], unsaid: list[str]
 ) -> Iterator[Finding | _Cell]:
     """A finding, or a cell to be judged, for every metric that either side has measured."""
     measured = []
@@ -137,8 +142,8 @@ def _of_method(
     unknown = [name for name in demand.metrics if name not in next(iter(old.values())).record.terms.metrics]
     for name in unknown:
         yield Finding(NOT_MEASURED, subject, name, "the protocol has no such metric")
-    yield from judges(new, old, subject)
-    pairs, why = exact_pairs(new, old, noise_of)
+    yield from judges(new, old, subject, needed)
+    pairs, why = exact_pairs(new, old, noise_of, needed)
     if pairs:
         for name in measured:
             yield exactly(name, pairs, subject, why)

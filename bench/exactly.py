@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -18,10 +18,14 @@ Seeds = Mapping[int, Loaded]  # the runs of one method on one track
 NoiseOf = Callable[[Record], Noise | None]
 
 
-def exact_pairs(new: Seeds, old: Seeds, noise_of: NoiseOf) -> tuple[list[tuple[Loaded, Loaded]], str]:
-    """Pairs of runs that must agree to the last digit, and why they must; none where trainings differ."""
-    pairs = [(new[seed], old[seed]) for seed in new if seed in old]
-    if len(pairs) == len(new):
+def exact_pairs(new: Seeds, old: Seeds, noise_of: NoiseOf, needed: Collection[int]) -> tuple[list[tuple[Loaded, Loaded]], str]:
+    """Pairs of runs that must agree to the last digit, and why they must; none where trainings differ.
+
+    Where all `needed` seeds that NEW has gave the same bits, or the same images, its further seeds need no comparison.
+    """
+    present = [seed for seed in sorted(needed) if seed in new]
+    pairs = [(new[seed], old[seed]) for seed in present if seed in old]
+    if pairs and len(pairs) == len(present):
         if all(a.record.rows_hash == b.record.rows_hash for a, b in pairs):
             return pairs, "the same rows to the last bit"
         if all(same_images(a, b) for a, b in pairs):
@@ -105,14 +109,14 @@ def classes(pairs: Sequence[tuple[Loaded, Loaded]], subject: str, why: str) -> I
     yield Finding(DRIFTED if wrong else EQUIVALENT, subject, name, told)
 
 
-def judges(new: Seeds, old: Seeds, subject: str) -> Iterator[Finding]:
+def judges(new: Seeds, old: Seeds, subject: str, needed: Collection[int]) -> Iterator[Finding]:
     """What is found of judges: the same matrices, or nothing, since the noise of their own training is not known."""
     names = sorted({name for run in (*new.values(), *old.values()) for name in run.record.judged or {}})
     if not names:
         return
     title = f"judged by {' and '.join(names)}"
-    hashes = [{seed: run.record.judged_hash for seed, run in side.items()} for side in (new, old)]
-    if all(value is not None and hashes[1].get(seed) == value for seed, value in hashes[0].items()):
+    hashes = [[side[seed].record.judged_hash if seed in side else None for seed in sorted(needed)] for side in (new, old)]
+    if None not in hashes[0] and hashes[0] == hashes[1]:
         yield Finding(EQUIVALENT, subject, title, "the same verdicts to the last bit")
     else:
         yield Finding(NOT_MEASURED, subject, title, "the verdicts differ or are missing, and the noise of judges is not known")

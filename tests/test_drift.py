@@ -83,6 +83,15 @@ def test_a_metric_that_moved_while_another_kept_every_bit_has_drifted_whatever_t
         assert "the same images were scored" in why(verdict, "ssim")
 
 
+def test_further_seeds_of_code_that_gave_the_same_bits_need_no_noise(trained: Callable[..., Loaded]) -> None:
+    assert against_noise([trained(), trained(1), trained(2)], [trained()], None).outcome == EQUIVALENT
+
+
+def test_honeypots_are_not_asked_for_the_seeds_of_methods(trained: Callable[..., Loaded]) -> None:
+    old = [trained(method="oracle_blur", role="honeypot"), trained(1)]
+    assert against_noise(old, old, None, seeds=[1]).outcome == EQUIVALENT
+
+
 def test_a_deviation_of_rounding_is_no_drift(trained: Callable[..., Loaded]) -> None:
     new = trained(values={"ssim": trained().rows["ssim"].to_numpy() + 5e-7})
     assert against_noise([new], [trained()], None).outcome == EQUIVALENT
