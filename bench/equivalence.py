@@ -61,25 +61,22 @@ class Shift:
     @property
     def equivalent(self) -> bool:
         """Is a shift of the margin or more ruled out, with an error of at most ALPHA?"""
-        return abs(self.difference) < self.error * self._reach(self.new_runs)
+        return abs(self.difference) < self.error * _reach(self.old_runs, self.new_runs, self._stated_margin)
 
     @property
     def seeds_needed(self) -> int | None:
         """Seeds of the new code with which an unchanged one is called equivalent with probability POWER; None: too many."""
-        enough = (n for n in range(1, MOST_SEEDS + 1) if self._power(n) >= POWER)
-        return next(enough, None)
+        return _seeds_needed(self.old_runs, self._stated_margin)
 
-    def _reach(self, new_runs: int) -> float:
-        """Below how many standard errors a difference is equivalent; 0 or less: with so few runs none is."""
-        return _reach(self.old_runs, new_runs, self.margin / self.noise if self.stated else None)
-
-    def _power(self, new_runs: int) -> float:
-        return 1 - 2 * float(stats.t.sf(max(0.0, self._reach(new_runs)), self.freedom))
+    @property
+    def _stated_margin(self) -> float | None:
+        """In noises; None: it is taken from the noise itself."""
+        return self.margin / self.noise if self.stated else None
 
 
 @lru_cache(maxsize=4096)
 def _reach(old_runs: int, new_runs: int, margin: float | None) -> float:
-    """As `Shift._reach`; the margin in noises, where it was stated; None: it is taken from the noise itself.
+    """Below how many standard errors a difference is equivalent; 0 or less: with so few runs none is.
 
     A margin in noises, which are estimated, makes the statistic a noncentral t: the exact test is by its square
     (Wellek, Testing Statistical Hypotheses of Equivalence and Noninferiority, 2010, section 6.1). A stated margin takes
@@ -89,6 +86,14 @@ def _reach(old_runs: int, new_runs: int, margin: float | None) -> float:
     if margin is not None:
         return float(margin / size - stats.t.ppf(1 - ALPHA, old_runs - 1))
     return math.sqrt(float(stats.ncf.ppf(ALPHA, 1, old_runs - 1, (REPEATABILITY / size) ** 2)))
+
+
+@lru_cache(maxsize=4096)
+def _seeds_needed(old_runs: int, margin: float | None) -> int | None:
+    for new_runs in range(1, MOST_SEEDS + 1):
+        if 1 - 2 * stats.t.sf(max(0.0, _reach(old_runs, new_runs, margin)), old_runs - 1) >= POWER:
+            return new_runs
+    return None
 
 
 def shift_of(old: Sequence[float], new: Sequence[float], margin: float | None = None) -> Shift:

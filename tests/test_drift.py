@@ -318,6 +318,15 @@ def test_a_file_of_noise_that_is_broken_moved_or_a_copied_run_is_refused(
             noise.read(tmp_path, trained().record)
 
 
+def test_the_noise_that_is_kept_with_the_boards_can_be_read() -> None:
+    boards = Path(__file__).parent.parent / "leaderboards"
+    files = sorted((boards / "noise").glob("*/*/*.json"))
+    assert files
+    for file in files:
+        known = noise.Noise.model_validate_json(file.read_bytes())
+        assert noise.path_of(boards, known.slug, known.label, known.hardware) == file
+
+
 @pytest.mark.parametrize("changes", [{"code_hash": "d" * 64}, {"config": {"a": 1}}, {"cost": {"device": "other"}}])
 def test_runs_that_differ_in_more_than_the_seed_are_no_repeats(trained: Callable[..., Loaded], changes: dict[str, Any]) -> None:
     with pytest.raises(ContractError, match="no repeats"):
