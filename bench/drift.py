@@ -47,16 +47,17 @@ def compare(new: Iterable[Loaded], old: Iterable[Loaded], noise_of: NoiseOf, dem
     found: list[Finding | _Cell] = []
     unsaid: list[str] = []
     for key in sorted(sides[0].keys() | sides[1].keys()):
-        runs = [side.get(key, {}) for side in sides]
-        subject = " ".join(key)
-        needed = _needed(runs[1], demand)
-        found += _missing(*runs, subject, needed)
+        after, before = (side.get(key, {}) for side in sides)
+        subject, needed = " ".join(key), _needed(before, demand)
+        found += _missing(after, before, subject, needed)
         if demand.seeds:
-            runs[0] = {seed: run for seed, run in runs[0].items() if seed in needed}
-        if all(runs) and not (other := other_terms([run.record for side in runs for run in side.values()])):
-            found += _of_method(*runs, subject, noise_of, demand, needed, unsaid)
-        elif all(runs):
+            after = {seed: run for seed, run in after.items() if seed in needed}
+        if not (after and before):
+            continue
+        if other := other_terms([run.record for side in (after, before) for run in side.values()]):
             found.append(Finding(NOT_MEASURED, subject, "", f"can't be compared: {other}"))
+        else:
+            found += _of_method(after, before, subject, noise_of, demand, needed, unsaid)
     for name in demand.methods:
         if not any(name == folder for side in sides for _, folder in side):
             found.append(Finding(NOT_MEASURED, name, "", "no record of it on either side"))

@@ -66,6 +66,9 @@ def picture(points: Sequence[Point], title: str, axis: str) -> str:
             parts.append(f'<text {place} text-anchor="middle" font-size="10">{_text(point.commit[:7])}</text>')
             below = f'x="{x(i)}" y="{HEIGHT - BOTTOM + 32}"'
             parts.append(f'<text {below} text-anchor="middle" font-size="10">{_text(point.when[:10])}</text>')
+    if any(before.terms != after.terms for before, after in pairwise(points)):
+        words = "dashed: the terms changed (protocol, data or definitions); values beyond do not compare"
+        parts.append(f'<text x="{LEFT}" y="{HEIGHT - 12}" font-size="10">{words}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
