@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -11,13 +12,16 @@ from typing import Any
 
 import pytest
 
+from sarbench.bench.against import Baseline, baseline
 from sarbench.bench.errors import ContractError
 from sarbench.bench.options import OPTIONS, Request, request
+from sarbench.bench.outcomes import Outcome
 from sarbench.bench.pipeline import Bench, bench_of, board_text, ceilings_of, describe, honeypots_of
 
 SPEED = "test_speed_"
 REQUEST = pytest.StashKey[Request]()
 BENCH = pytest.StashKey[Bench]()
+BASELINE = pytest.StashKey[Baseline]()
 FAILED = pytest.StashKey[set[object]]()  # the parameters of tests whose run broke its contract
 
 
@@ -26,15 +30,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("sarbench")
     for flag, words in OPTIONS:
         group.addoption(flag, **words)
+    group.addoption(
+        "--against", default=None, metavar="FOLDER", help="older records: say whether scores have drifted from them"
+    )
 
 
 def _asked(config: pytest.Config) -> Request:
     if REQUEST not in config.stash:
         names = (flag.removeprefix("--").replace("-", "_") for flag, _ in OPTIONS)
         try:
-            config.stash[REQUEST] = request({name: config.getoption(name) for name in names})
+            asked = request({name: config.getoption(name) for name in names})
         except ContractError as error:
             raise pytest.UsageError(str(error)) from error
+        if config.getoption("against"):
+            try:
+                config.stash[BASELINE] = made = baseline(Path(config.getoption("against")), asked)
+            except ContractError as error:  # before hours of training
+                pytest.exit(f"{Outcome.NOT_MEASURED.word}: {error}", returncode=int(Outcome.NOT_MEASURED))
+            asked = replace(asked, leaderboards=made.new_records)
+        config.stash[REQUEST] = asked
     return config.stash[REQUEST]
 
 
@@ -166,8 +180,18 @@ def _terminal(config: pytest.Config) -> Iterator[None]:
         yield
 
 
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """With --against, the outcome of the comparison is the exit code; tests that failed stay failed."""
+    if BASELINE in session.config.stash and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        outcome = session.config.stash[BASELINE].conclude()
+        session.exitstatus = int(outcome) or exitstatus
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the board that this session has added to."""
+    """Print the board that this session has added to, and what became of the scores since the baseline."""
+    if BASELINE in config.stash:
+        terminalreporter.section(f"against {config.stash[BASELINE].folder}")
+        terminalreporter.write_line(config.stash[BASELINE].text)
     if BENCH in config.stash and config.stash[BENCH].has_records():
         terminalreporter.section("board")
         terminalreporter.write_line(board_text(config.stash[BENCH]))

@@ -641,7 +641,7 @@ def git_state() -> dict[str, Any]:
         return done.stdout.strip() if done.returncode == 0 else None
 
     try:
-        commit, status = git("rev-parse", "HEAD"), git("status", "--porcelain", "--", "bench", "methods", "datasets")
+        commit, status = git("rev-parse", "HEAD"), git("status", "--porcelain", "--", ":/bench", ":/methods", ":/datasets")
     except FileNotFoundError:
         return {"commit": None, "dirty": None}
     return {"commit": commit, "dirty": None if commit is None else bool(status)}
