@@ -79,7 +79,6 @@ def _cells(board: Board, entry: Entry) -> dict[str, str]:
         "peak_memory_bytes": cost.peak_memory_bytes,
         "device": cost.device,
         "threads": cost.threads,
-        "created": record.created,
     }
     return {head: _cell(value) for head, value in cells.items()}
 

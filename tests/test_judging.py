@@ -165,7 +165,8 @@ def test_missing_weights_leave_a_judge_unmeasured_and_the_run_recorded(tmp_path:
     assert judged.reason == "not measured: no vgg16 weights here"
     assert not judged.images
     (loaded,) = Store(tmp_path / "boards").read(bench.track.slug)
-    assert not loaded.path.with_suffix(".judged.csv").exists()
+    rows = loaded.path.with_suffix(".judged.csv").read_text().splitlines()
+    assert {row.split(",")[0] for row in rows[1:]} == {"adaptation"}  # which needs no weights
     assert "sarbench fetch vgg16" in judging.missing_weights(bench.track)[0]
 
 
