@@ -184,7 +184,10 @@ class Replicates(_Model):
 
     drawn: Annotated[str, Field(pattern=r"^[a-z0-9;-]{1,100}$")]  # the rule and the hash of what was drawn from
     scenes: Annotated[int, Field(ge=4, lt=1 << 31)]  # from which halves were drawn
-    values: Annotated[tuple[Number, ...], Field(min_length=2, max_length=1000)]
+    # Halves spread further than the score itself, so their bound is wider; squares of them don't overflow.
+    values: Annotated[
+        tuple[Annotated[float, Field(ge=-(LARGEST**2), le=LARGEST**2)], ...], Field(min_length=2, max_length=1000)
+    ]
 
 
 class Score(_Model):

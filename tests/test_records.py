@@ -421,7 +421,7 @@ def test_replicates_survive_json_and_old_records_have_none(make_run):
         {"values": [1.0] * 1001},
         {"values": [1.0, math.nan]},
         {"values": [1.0, "2"]},
-        {"values": [1.0, 1e13]},
+        {"values": [1.0, 1e25]},
         {"scenes": 3},
         {"drawn": "<script>"},
         {"drawn": ""},
