@@ -145,6 +145,7 @@ def test_a_commit_is_blamed_by_running_the_code_of_both(tmp_path: Path, capsys: 
     who = ["git", "-C", str(tree), "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
     method = tree / "methods" / "mean_color.py"
     subprocess.run([*who, "init", "-q"], check=True)
+    (tree / ".gitignore").write_text("__pycache__/\n")
     (tmp_path / "path" / "sarbench").mkdir(parents=True)
     for part in ("bench", "methods", "datasets"):
         (tmp_path / "path" / "sarbench" / part).symlink_to(tree / part)
