@@ -78,8 +78,8 @@ def by_land_cover(board: Board) -> list[str]:
         rows = []
         for name in sorted(pixels, key=lambda name: (-pixels[name], name)):
             row = {"class": markdown.text(name), "pixels": _percent(pixels[name] / total)}
-            methods = [_of_class(entry, name, metric) for entry in board.methods]
-            floors = [value for entry in board.floors if (value := _of_class(entry, name, metric)) is not None]
+            methods = [of_class(entry, name, metric) for entry in board.methods]
+            floors = [value for entry in board.floors if (value := of_class(entry, name, metric)) is not None]
             best, floor = max((value for value in methods if value is not None), default=None), max(floors, default=None)
             for entry, value in zip(board.methods, methods, strict=True):
                 cell = _cell(value, metric)
@@ -95,7 +95,7 @@ def _column(entry: Entry) -> str:
     return f"`{entry.newest.method}` {markdown.text(entry.newest.variant)}".rstrip()
 
 
-def _of_class(entry: Entry, name: str, metric: str) -> float | None:
+def of_class(entry: Entry, name: str, metric: str) -> float | None:
     """The mean over seeds as it is shown; inf where one is infinite; None where one has no value."""
     values = []
     for record in entry.records:

@@ -47,6 +47,11 @@ def fooling(logits: Float[Tensor, "B 1 h w"], real: bool) -> Float[Tensor, ""]:
     return F.binary_cross_entropy_with_logits(logits.float(), torch.full_like(logits, float(real), dtype=torch.float32))
 
 
+def telling_apart(D: nn.Module, source: Scores, target: Scores) -> dict[str, Tensor]:
+    """The losses of a discriminator of class maps, halved: the source's are real, the target's are not."""
+    return {"source": 0.5 * fooling(D(source.detach()), True), "target": 0.5 * fooling(D(target.detach()), False)}
+
+
 # --- Pseudo labels ---------------------------------------------------------------------------------------------------
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sarbench.bench.adapter import BENCH, TINY, Adapter, AdapterConfig, labels_of
 from sarbench.bench.interface import Batch, Card, Player, Schedule, Turn, adam, setting
-from sarbench.bench.judges._self_training import Still, confident_labels, cross_entropy, fooling
+from sarbench.bench.judges._self_training import Still, confident_labels, cross_entropy, fooling, telling_apart
 from sarbench.bench.judges.networks.output_discriminator import OutputDiscriminator
 
 
@@ -97,10 +97,4 @@ class BDL(Adapter):
                 pseudo = confident_labels(self.labeller.network(pairs.target).softmax(1), c.threshold)
             losses["self_training"] = cross_entropy(scores_t, pseudo)  # Eq. 9
         yield "M", losses
-        yield (
-            "D",
-            {
-                "source": 0.5 * fooling(self.D(p_s.detach()), True),
-                "target": 0.5 * fooling(self.D(p_t.detach()), False),
-            },
-        )
+        yield "D", telling_apart(self.D, p_s, p_t)

@@ -32,6 +32,7 @@ from sarbench.bench.judges._self_training import (
     fooling,
     strong_view,
     symmetric_cross_entropy,
+    telling_apart,
 )
 from sarbench.bench.judges.networks.output_discriminator import OutputDiscriminator
 
@@ -145,7 +146,7 @@ class ProDA(Adapter):
                 "adversarial": self.config.lambda_adv * fooling(self.D(p_t), True),
             },
         )
-        yield "D", {"source": 0.5 * fooling(self.D(p_s.detach()), True), "target": 0.5 * fooling(self.D(p_t.detach()), False)}
+        yield "D", telling_apart(self.D, p_s, p_t)
 
     def _denoise(self, pairs: Pairs, labels: Int64[Tensor, "B H W"]) -> Iterator[Turn]:
         c, size = self.config, pairs.target.shape[2:]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 import numpy as np
 from jaxtyping import Float
@@ -13,13 +12,13 @@ from markupsafe import Markup
 
 from sarbench.bench import markdown
 from sarbench.bench.board import Board, Entry, number
+from sarbench.bench.board_sections import DECIMALS, of_class
 from sarbench.bench.records import Score
 from sarbench.bench.report.plots import heat, scale_over, shade
 from sarbench.bench.report.samples import score_columns
 from sarbench.bench.report.samples import table as values_of
 from sarbench.bench.report.table import entries_of, title_of
 
-DECIMALS = {"psnr": 2, "ssim": 4}  # of the scores by class
 MOST_SCENES = 60  # that are shown; of more, the hardest and the easiest
 
 
@@ -54,7 +53,7 @@ def by_class(board: Board) -> list[ClassTable]:
     for metric, title in (("psnr", "PSNR in dB"), ("ssim", "SSIM")):
         columns = []
         for name in names:
-            values = [_of_class(entry, name, metric) for entry in board.ranked]
+            values = [of_class(entry, name, metric) for entry in board.ranked]
             best = max((v for v in values[: len(board.methods)] if v is not None), default=None)
             scale = scale_over([v for v in values if v is not None], higher_is_better=True)
             columns.append(
@@ -76,19 +75,6 @@ def by_class(board: Board) -> list[ClassTable]:
         )
         tables.append(ClassTable(title, heads, rows))
     return tables
-
-
-def _of_class(entry: Entry, name: str, metric: str) -> float | None:
-    """The mean over seeds; inf where one is infinite; None where one has no value."""
-    values: list[float] = []
-    for record in entry.records:
-        score = (record.by_class or {}).get(name)
-        value = None if score is None else score.ssim if metric == "ssim" else math.inf if score.psnr is None else score.psnr
-        if value is None:
-            return None
-        values.append(value)
-    mean = math.inf if math.inf in values else fmean(values)
-    return float(number(mean, DECIMALS[metric], infinity="inf"))
 
 
 @dataclass(frozen=True)
