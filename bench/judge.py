@@ -81,6 +81,10 @@ class Judge(Method):
         """The material as this judge learns from it, in a training of so many images: some may be seen more often."""
         return material
 
+    def stages(self) -> Sequence[float]:
+        """The progress at which each stage of its training begins, if its steps then cost another time; the first is 0."""
+        return (0.0,)
+
     @abstractmethod
     def predict(self, first: Float[Tensor, "B C H W"], second: Float[Tensor, "B C H W"]) -> Int64[Tensor, "B H W"]:
         """The class of each pixel, for images in [-1, 1]; runs in eval mode without gradients."""

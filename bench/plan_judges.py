@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -16,7 +17,7 @@ from sarbench.bench.judges._training import batch_size, predict_padded
 from sarbench.bench.tracks import Track
 from sarbench.bench.train import Game, Hardware
 
-TIMED = 3  # calls, after a first one that does not count
+TIMED = 3  # calls, after a first one that does not count; shared among the stages of a training, at least one for each
 
 
 @dataclass(frozen=True)
@@ -95,29 +96,36 @@ def planned(track: Track, shape: Shape, ways_back: Sequence[bool], hardware: Har
 
 
 def _seconds_per_step(judge: Judge, rows: int, side: Sequence[int], hardware: Hardware) -> float:
+    """The mean over a whole training: each stage for its share of the budget."""
     multiple = judge.size_multiple
     image = _random(rows, judge.source_channels, [px // multiple * multiple or multiple for px in side])
     ids, answers = tuple(map(str, range(rows))), torch.zeros(rows, 1, *image.shape[2:], dtype=torch.int64)
     pairs = Pairs(image, image, torch.arange(rows), ids, ids, {judge.answer: answers})
     batch, game = Batch(pairs, pairs).to(hardware.device, hardware.memory_format), Game(judge.train(), hardware)
-    return _timed(lambda i: game.step(batch, i, 0.5, 0), hardware)
+    stages = [(begin, end - begin) for begin, end in pairwise((*judge.stages(), 1.0)) if end > begin]
+    calls = max(1, TIMED // len(stages))
+
+    def seconds(progress: float) -> float:
+        return _timed(lambda i: game.step(batch, i, progress, 0), hardware, calls)
+
+    return sum(share * seconds(begin) for begin, share in stages)
 
 
 def _seconds_per_batch(judge: Judge, px: tuple[int, int], hardware: Hardware) -> float:
     image = _random(batch_size(*px), judge.source_channels, px).numpy()
-    return _timed(lambda i: predict_padded(judge.eval(), image, image, hardware), hardware)
+    return _timed(lambda i: predict_padded(judge.eval(), image, image, hardware), hardware, TIMED)
 
 
 def _random(rows: int, channels: int, px: Sequence[int]) -> torch.Tensor:
     return normal(torch.arange(rows), (channels, *px), "plan").clamp(-1, 1)
 
 
-def _timed(call: Callable[[int], object], hardware: Hardware) -> float:
-    """The mean seconds of a few calls after a first one."""
+def _timed(call: Callable[[int], object], hardware: Hardware, calls: int) -> float:
+    """The mean seconds of so many calls after a first one."""
     call(0)
     began = time.perf_counter()
-    for i in range(1, TIMED + 1):
+    for i in range(1, calls + 1):
         call(i)
     if hardware.device.startswith("cuda"):
         torch.cuda.synchronize(hardware.device)
-    return (time.perf_counter() - began) / TIMED
+    return (time.perf_counter() - began) / calls

@@ -13,7 +13,7 @@ import inspect
 import re
 import sys
 import traceback
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -257,14 +257,18 @@ def blaming(name: str) -> Iterator[None]:
 
 
 def sources_of(kind: str, name: str) -> list[Path]:
-    """A plugin's own file and every file of sarbench's plugin folders that it imports, directly or not; sorted.
+    """A plugin's own file and what it imports, as `with_imports` has it."""
+    plugin = find(kind, name)
+    return with_imports([plugin.path or Path(_import(plugin).__file__ or "")])
+
+
+def with_imports(files: Iterable[Path]) -> list[Path]:
+    """These files and every file of sarbench's plugin folders that they import, directly or not; sorted.
 
     Of the harness, only what datasets decode images with counts.
     """
-    plugin = find(kind, name)
-    path = plugin.path or Path(_import(plugin).__file__ or "")
     seen: set[Path] = set()
-    waiting = [path]
+    waiting = list(files)
     while waiting:
         file = waiting.pop()
         if file in seen:

@@ -24,7 +24,7 @@ from sarbench.bench.pipeline import Bench
 from sarbench.bench.protocols import PROTOCOLS
 from sarbench.bench.records import Store
 from sarbench.bench.tracks import track
-from sarbench.bench.train import Hardware
+from sarbench.bench.train import Game, Hardware
 
 SEEDS = (0, 1)
 KINDS = ("translated", "source", "ceiling")
@@ -193,6 +193,29 @@ def test_a_plan_counts_networks_by_what_they_learn_from() -> None:
 def test_a_plan_can_time_every_adapter(cls: type[Adapter]) -> None:
     judge = cls(cls.presets["tiny"], 3, ("a", "b"))
     assert plan_judges._seconds_per_step(judge, 2, (32, 32), Hardware()) > 0
+
+
+def test_a_plan_weighs_each_stage_of_a_training_by_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    at: list[float] = []
+    monkeypatch.setattr(Game, "step", lambda self, batch, step, progress, seed: at.append(progress))
+    monkeypatch.setattr(plan_judges, "_timed", lambda call, hardware, calls: call(0) or 1 + at[-1])
+    staged = replace(BDL.presets["tiny"], translators=1, rounds=1, labels_alone=0.2, translating=0.5, first=0.5)
+    seconds = plan_judges._seconds_per_step(BDL(staged, 3, ("a", "b")), 2, (32, 32), Hardware())
+    assert at == pytest.approx([0.0, 0.2, 0.6, 0.8])
+    assert seconds == pytest.approx(0.2 * 1 + 0.4 * 1.2 + 0.2 * 1.6 + 0.2 * 1.8)
+    plan_judges._seconds_per_step(
+        ProDA(replace(ProDA.presets["tiny"], distillation=1.0), 3, ("a", "b")), 2, (32, 32), Hardware()
+    )
+    assert at[4:] == [0.0, 0.4]  # and no stage that has no length
+
+
+def test_a_judge_is_kept_by_the_code_of_methods_that_it_is_made_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def code() -> str:
+        return training.Bank(BDL, BDL.presets["tiny"], 3, ("a", "b"), None, Hardware(), tmp_path).code  # type: ignore[arg-type]
+
+    before, read = code(), Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path.name == "normalization.py"))
+    assert code() != before  # which its generators import
 
 
 def test_the_protocols_of_table_2_ask_all_adapters() -> None:

@@ -15,7 +15,6 @@ from sarbench.bench.adapter import DEEPLAB, Adapter
 from sarbench.bench.board_adaptation import ADAPTERS
 from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import Batch, Pairs
-from sarbench.bench.judges.bdl import BDL
 from sarbench.bench.judges.proda import ProDA
 from sarbench.bench.judges.sepico import SePiCo
 from sarbench.bench.train import Game, Hardware
@@ -133,26 +132,6 @@ def test_targets_change_what_an_adapter_learns_and_not_what_the_plain_one_does(n
 
 
 # --- Stages ---
-
-
-def test_bdl_labels_anew_at_each_round_and_not_before() -> None:
-    judge = adapter("bdl", rounds=2, first=0.25)
-    assert isinstance(judge, BDL)
-    assert [judge.round_at(p) for p in (0.0, 0.24, 0.25, 0.6, 0.63, 0.99, 1.0)] == [0, 0, 1, 1, 2, 2, 2]
-    first = judge.labeller.network.head.branches[0].weight.clone()
-    game = Game(judge.train(), Hardware())
-    game.step(batch(), 0, 0.0, 0)
-    assert torch.equal(judge.labeller.network.head.branches[0].weight, first)
-    here = judge.network.head.branches[0].weight.clone()
-    game.step(batch(), 1, 0.25, 0)
-    game.step(batch(), 2, 0.5, 0)
-    assert torch.equal(judge.labeller.network.head.branches[0].weight, here)
-
-
-def test_bdl_without_rounds_is_alignment_alone() -> None:
-    judge = adapter("bdl", rounds=0).train()
-    turns = dict(judge.training_step(batch(), 0.9))
-    assert set(turns["M"]) == {"segmentation", "adversarial"}
 
 
 def test_prodas_student_answers_once_it_was_taught() -> None:

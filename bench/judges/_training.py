@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Int64
 from torch.nn import functional as F
 
-from sarbench.bench import assets, ranks
+from sarbench.bench import assets, ranks, registry
 from sarbench.bench.errors import ContractError
 from sarbench.bench.interface import key
 from sarbench.bench.judge import Judge, JudgeConfig
@@ -51,9 +51,10 @@ class Bank:
 
     @cached_property
     def code(self) -> str:
-        """The hash of every source file that decides what a judge says."""
-        files = [Path(inspect.getfile(self.cls)), *sorted(CODE.glob("_*.py")), *sorted((CODE / "networks").glob("*.py"))]
-        return digest(*(file.read_bytes() for file in [*files, *(CODE.parent / f"{name}.py" for name in HARNESS)]))
+        """The hash of every source file that decides what a judge says, with the networks of methods that it is made of."""
+        files = [Path(inspect.getfile(self.cls)), *CODE.glob("_*.py"), *(CODE / "networks").glob("*.py")]
+        files += [CODE.parent / f"{name}.py" for name in HARNESS]
+        return digest(*(file.read_bytes() for file in registry.with_imports(files)))
 
     @property
     def plain(self) -> Hardware:

@@ -110,6 +110,10 @@ class ProDA(Adapter):
         found = {"network": Player(self.network, self.optimizer), "D": Player(self.D, discriminator)}
         return found if self.student is None else {**found, "student": Player(self.student, self.optimizer)}
 
+    def stages(self) -> tuple[float, ...]:
+        """Warm-up, denoising, distillation."""
+        return (0.0, self.config.warm_up, self.config.distillation)
+
     def training_step(self, batch: Batch, progress: float) -> Iterator[Turn]:
         """The turns of the stage."""
         c, pairs, labels = self.config, batch.unpaired, labels_of(batch)

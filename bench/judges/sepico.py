@@ -110,6 +110,10 @@ class SePiCo(Adapter):
         """The network with its projection."""
         return {"network": Player([self.network, self.project], self.optimizer)}
 
+    def stages(self) -> tuple[float, ...]:
+        """Labels alone, self-training, contrast beside it."""
+        return (0.0, self.config.warm_up, max(self.config.warm_up, self.config.start_contrast))
+
     def probabilities(self, pixels: Int64[np.ndarray, "n classes"]) -> Float[np.ndarray, " n"]:
         """Rare class sampling (Hoyer et al., DAFormer, CVPR 2022, Eqs. 8 and 9): first a class, then an image that holds it."""
         return rare_class_sampling(pixels, self.config.rare_temperature, self.config.rare_pixels)

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sarbench.bench.errors import ContractError
+from sarbench.methods.networks.residual_encoder import EXPANSION, Bottleneck
 
 RESNET_101 = (3, 4, 23, 3)
 DILATIONS = (6, 12, 18, 24)  # Sec. 3.2: ASPP-L
-EXPANSION = 4
 CAFFE_MEAN = (104.00699, 116.66877, 122.67892)  # BGR, of 255
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation of RGB in [0, 1]
 
@@ -52,31 +52,16 @@ def group_norm(channels: int) -> nn.GroupNorm:
 KINDS: dict[Norm, Callable[[int], nn.Module]] = {"frozen": FrozenNorm, "batch": nn.BatchNorm2d, "group": group_norm}
 
 
-class Bottleneck(nn.Module):
-    """1x1, 3x3 with holes, 1x1, and the way around them; names of layers are torchvision's."""
+class AtrousBottleneck(Bottleneck):
+    """The block of a ResNet with holes in its 3x3 convolution; names of layers are torchvision's."""
 
     def __init__(
         self, c_in: int, width: int, stride: int, dilation: int, layout: Layout, norm: Callable[[int], nn.Module]
     ) -> None:
-        super().__init__()
-        c_out = width * EXPANSION
-        first, second = (stride, 1) if layout == "caffe" else (1, stride)
-        self.conv1 = nn.Conv2d(c_in, width, 1, stride=first, bias=False)
-        self.bn1 = norm(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride=second, padding=dilation, dilation=dilation, bias=False)
-        self.bn2 = norm(width)
-        self.conv3 = nn.Conv2d(width, c_out, 1, bias=False)
-        self.bn3 = norm(c_out)
-        self.downsample: nn.Module | None = None
-        if stride != 1 or c_in != c_out:
-            self.downsample = nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride=stride, bias=False), norm(c_out))
-
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        """The block's maps."""
-        h = F.relu(self.bn1(self.conv1(x)))
-        h = F.relu(self.bn2(self.conv2(h)))
-        h = self.bn3(self.conv3(h))
-        return F.relu(h + (x if self.downsample is None else self.downsample(x)))
+        super().__init__(c_in, width * EXPANSION, stride, norm)
+        self.conv2.dilation = self.conv2.padding = (dilation, dilation)
+        if layout == "caffe":
+            self.conv1.stride, self.conv2.stride = self.conv2.stride, self.conv1.stride
 
 
 class AtrousResNet(nn.Module):
@@ -115,7 +100,7 @@ class AtrousResNet(nn.Module):
             for k in range(n):
                 first = k == 0
                 holes = before if first and layout == "torchvision" else dilation
-                layers.append(Bottleneck(c_in, width * 2**i, wanted if first else 1, holes, layout, kind))
+                layers.append(AtrousBottleneck(c_in, width * 2**i, wanted if first else 1, holes, layout, kind))
                 c_in = width * 2**i * EXPANSION
             setattr(self, f"layer{i + 1}", nn.Sequential(*layers))
         self.out_channels = c_in
