@@ -61,7 +61,7 @@ BENCH = AdapterConfig(  # random weights: declared, and part of every signature
     blocks=(2, 2, 2, 2),
     width=32,
 )
-TINY = replace(BENCH, budget_images=1_600, crop_px=64, blocks=(1, 1, 1, 1), width=8, dilations=(1, 2, 3, 4), learning_rate=2e-3)
+TINY = replace(BENCH, budget_images=2_400, crop_px=64, blocks=(1, 1, 1, 1), width=8, dilations=(1, 2, 3, 4))
 
 
 class Adapter(Judge):

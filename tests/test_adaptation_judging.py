@@ -203,9 +203,8 @@ def test_a_plan_weighs_each_stage_of_a_training_by_its_share(monkeypatch: pytest
     seconds = plan_judges._seconds_per_step(BDL(staged, 3, ("a", "b")), 2, (32, 32), Hardware())
     assert at == pytest.approx([0.0, 0.2, 0.6, 0.8])
     assert seconds == pytest.approx(0.2 * 1 + 0.4 * 1.2 + 0.2 * 1.6 + 0.2 * 1.8)
-    plan_judges._seconds_per_step(
-        ProDA(replace(ProDA.presets["tiny"], distillation=1.0), 3, ("a", "b")), 2, (32, 32), Hardware()
-    )
+    whole = replace(ProDA.presets["tiny"], warm_up=0.4, distillation=1.0)
+    plan_judges._seconds_per_step(ProDA(whole, 3, ("a", "b")), 2, (32, 32), Hardware())
     assert at[4:] == [0.0, 0.4]  # and no stage that has no length
 
 

@@ -21,6 +21,10 @@ from sarbench.bench.train import Game, Hardware
 
 CLASSES = ("a", "b", "c")
 SMALL: dict[str, Any] = {"width": 4, "crop_px": 32, "batch_size": 2, "output_stride": 8}
+WHOLE: dict[str, dict[str, Any]] = {
+    "bdl": {"translators": 1, "labels_alone": 0.3, "translating": 0.4},  # tiny has no F
+    "proda": {"warm_up": 0.4, "distillation": 0.75},
+}
 PROGRESS = (0.0, 0.35, 0.45, 0.6, 0.8, 0.95)  # every stage of every adapter
 NAMES = sorted(ADAPTERS)
 
@@ -29,7 +33,7 @@ def adapter(name: str, seed: int = 0, **changes: Any) -> Adapter:
     cls = registry.load_judge(name)
     assert issubclass(cls, Adapter)
     torch.manual_seed(seed)
-    return cls(replace(cls.presets["tiny"], **SMALL, **changes), 3, CLASSES)
+    return cls(replace(cls.presets["tiny"], **SMALL, **WHOLE.get(name, {}) | changes), 3, CLASSES)
 
 
 def batch(step: int = 0) -> Batch:

@@ -82,7 +82,10 @@ class ProDA(Adapter):
         "paper": Config(budget_images=240_000),
         "bench": Config(**vars(BENCH), prototype_decay=0.999),
         "tiny": Config(
-            **vars(TINY),
+            **vars(TINY) | {"learning_rate": 2e-3},
+            warm_up=0.6,
+            distillation=0.85,
+            gamma_structure=0.1,  # at 10 it outweighs all else in so few steps
             prototype_decay=0.95,  # a few dozen steps in all
             encoder_decay=0.95,
             fresh_student=False,

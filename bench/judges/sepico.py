@@ -89,6 +89,7 @@ class SePiCo(Adapter):
             memory=50,
             projection=32,
             rare_pixels=50,
+            jitter=0.5,
             rare_temperature=1.0,  # the rendered domain is rich in what is rare
         ),
     }
