@@ -95,7 +95,7 @@ class CDiffSET(Method):
             "No pretrained LDM in the presets bench and tiny: a small U-Net without prompt in the code of a small VAE.",
             "In those presets the VAE learns in the first quarter of the budget; U-Net and both stages share the rest.",
             "In those presets output and loss, so the residual of C-Diff too, are of the velocity, not of the noise.",
-            "In those presets the noise schedule ends in noise alone: beta_last is 0.03 in bench, 0.2 in tiny.",
+            "In those presets the noise schedule ends in noise alone: beta_last is 0.03, in tiny 0.2 with 5 steps.",
             "In those presets the U-Net is given sqrt(abar) z_t for z_t, and the step scales what its blocks normalise.",
             "In those presets the two rows of table 3 without C-Diff loss are one and the same run: none has a pretrained LDM.",
             "Loss and two stages as in the authors' code, not as in Eq. 3; both are settings.",
