@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(args: argparse.Namespace) -> int:
     """Run every row and print the board; 1 if a row failed, the others still run."""
-    from sarbench.bench.pipeline import run_all
     from sarbench.bench.published import title_of
+    from sarbench.bench.runs import run_all
 
     options: dict[str, Any] = {**vars(args), "method": [args.method], "set": []}
     failed = 0

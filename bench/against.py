@@ -12,8 +12,8 @@ from sarbench.bench.check import concluded, noise_from, read_side
 from sarbench.bench.drift import Demand, compare
 from sarbench.bench.options import Request
 from sarbench.bench.outcomes import Outcome, Verdict
-from sarbench.bench.pipeline import ceilings_of, honeypots_of
 from sarbench.bench.records import Loaded, Store, label
+from sarbench.bench.runs import ceilings_of, honeypots_of
 from sarbench.bench.settings import variant_of
 
 

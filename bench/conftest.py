@@ -16,7 +16,8 @@ from sarbench.bench.against import Baseline, baseline
 from sarbench.bench.errors import ContractError
 from sarbench.bench.options import OPTIONS, Request, request
 from sarbench.bench.outcomes import Outcome
-from sarbench.bench.pipeline import Bench, bench_of, board_text, ceilings_of, describe, honeypots_of
+from sarbench.bench.pipeline import Bench
+from sarbench.bench.runs import bench_of, board_text, ceilings_of, describe, honeypots_of
 
 SPEED = "test_speed_"
 REQUEST = pytest.StashKey[Request]()

@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def command(args: argparse.Namespace) -> int:
     """Export every method and seed; nothing is written before all of them are known to be possible."""
     from sarbench.bench.interface import Method
-    from sarbench.bench.pipeline import bench_of
     from sarbench.bench.records import label
+    from sarbench.bench.runs import bench_of
     from sarbench.bench.settings import variant_of
 
     defaults = {flag[2:].replace("-", "_"): words.get("default") for flag, words in OPTIONS if flag in LEFT_OUT}
@@ -204,7 +204,7 @@ def _files_below(root: Path) -> Iterator[Path]:
 def _record(bench: Bench, name: str, seed: int, weights: str, files: Mapping[str, str]) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from sarbench.bench.pipeline import git_state, versions
+    from sarbench.bench.provenance import git_state, versions
 
     material = bench.material
     return {

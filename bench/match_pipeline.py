@@ -22,7 +22,8 @@ from sarbench.bench.match_loader import MatchSteps
 from sarbench.bench.match_picture import framed, places_shown
 from sarbench.bench.matcher import Matcher, template_px
 from sarbench.bench.material import LISTED, Material
-from sarbench.bench.pipeline import SHOWN, Bench, code_hash
+from sarbench.bench.pipeline import SHOWN, Bench
+from sarbench.bench.provenance import code_hash
 from sarbench.bench.records import Record, Score, Store
 from sarbench.bench.storage import read_json, write_bytes, write_json
 from sarbench.bench.summary import summarise

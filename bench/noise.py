@@ -183,7 +183,7 @@ def command(args: argparse.Namespace) -> int:
 
 def measured(asked: Request, repeats: int) -> Iterator[Noise]:
     """The noise of every method of a request, one after the other; its records are kept beside the runs, on no board."""
-    from sarbench.bench.pipeline import bench_of
+    from sarbench.bench.runs import bench_of
 
     boards = asked.runs / "noise"
     bench = bench_of(replace(asked, leaderboards=boards), say=lambda line: print(line, file=sys.stderr, flush=True))

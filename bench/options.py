@@ -194,6 +194,6 @@ def command(args: argparse.Namespace) -> int:
         print(plan(asked))
         return 0
 
-    from sarbench.bench.pipeline import run_all
+    from sarbench.bench.runs import run_all
 
     return run_all(asked)

@@ -6,23 +6,18 @@ inputs changed is. What a run makes lies in `runs/<track>/<method>/<seed>/`; wha
 
 from __future__ import annotations
 
-import platform
 import shutil
-import subprocess
-import sys
-import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from sarbench.bench import assets, board_page, ceiling, judging, leaderboard, ranks, registry, strip
+from sarbench.bench import assets, ceiling, judging, leaderboard, ranks, registry, strip
 from sarbench.bench.cost import device_name, peak_memory_bytes, translation_cost
 from sarbench.bench.errors import ContractError
 from sarbench.bench.honeypots import HONEYPOTS
@@ -31,8 +26,8 @@ from sarbench.bench.interface import Learner, Method, key
 from sarbench.bench.judged import Verdicts
 from sarbench.bench.loader import Steps, all_pairs, refuse_smaller
 from sarbench.bench.material import Material, centre_crop, load
-from sarbench.bench.options import Request, refuse_uneven_batch
 from sarbench.bench.per_class import UNLABELLED
+from sarbench.bench.provenance import HARNESS, code_hash, git_state, versions
 from sarbench.bench.records import (
     Budget,
     Cost,
@@ -62,13 +57,11 @@ from sarbench.bench.storage import (
     write_bytes,
     write_json,
 )
-from sarbench.bench.tracks import Track, not_yet
+from sarbench.bench.tracks import Track
 from sarbench.bench.train import Hardware, read_weights, train, write_weights
 from sarbench.bench.translate import BATCH_SIZE, translate_padded, translate_split, upper_bound
 
-HARNESS = Path(__file__).parent
 SHOWN = 4  # test images in a picture strip
-TRANSLATING = ("interface", "material", "loader", "train", "translate")  # files of the harness that decide a translation
 WEIGHTS, REPORT = "weights.safetensors", "train.json"  # of a run whose training has ended
 COST = ("run_key", "steps", "images", "seconds", "seconds_per_step")  # what the report holds
 
@@ -598,16 +591,6 @@ class Bench:
         return [read_image(files[i]) for i in chosen]
 
 
-def honeypots_of(track: Track) -> list[str]:
-    """The honeypots of a track: none where no source has a target that they could be made from, or nothing is translated."""
-    return list(HONEYPOTS) if track.protocol.paired and track.protocol.task != "matching" else []
-
-
-def ceilings_of(track: Track) -> list[str]:
-    """The ceiling of a track, if it has one: it is made from targets, as the honeypots are."""
-    return [ceiling.NAME] if track.protocol.paired and track.protocol.task != "matching" else []
-
-
 def recorded_classes(scores: Scores) -> dict[str, RecordedClass] | None:
     """Scores by class as a record keeps them."""
     found = {
@@ -621,32 +604,6 @@ def recorded_classes(scores: Scores) -> dict[str, RecordedClass] | None:
     return found or None
 
 
-def code_hash(name: str, harness: Iterable[str] = TRANSLATING) -> str:
-    """The hash of every source file that decides what a method's translations look like; `harness`: those of the harness."""
-    own = [HARNESS / f"{part}.py" for part in harness]
-    return digest(*(path.read_bytes() for path in registry.sources_of("methods", name) + own))
-
-
-def versions() -> dict[str, str]:
-    """The versions that a score may depend on."""
-    packages = ("sarbench", "torch", "numpy", "opencv-python-headless", "pillow")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
-
-
-def git_state() -> dict[str, Any]:
-    """Commit and dirty flag of the checkout that runs; None for an installed package."""
-
-    def git(*words: str) -> str | None:
-        done = subprocess.run(["git", "-C", str(HARNESS), *words], capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    try:
-        commit, status = git("rev-parse", "HEAD"), git("status", "--porcelain", "--", ":/bench", ":/methods", ":/datasets")
-    except FileNotFoundError:
-        return {"commit": None, "dirty": None}
-    return {"commit": commit, "dirty": None if commit is None else bool(status)}
-
-
 def _trained_as(folder: Path) -> str | None:
     """The key of the training that ended in a folder; None where none did."""
     if not all((folder / file).exists() for file in (WEIGHTS, REPORT)):
@@ -656,77 +613,3 @@ def _trained_as(folder: Path) -> str | None:
 
 def _contents(folder: Path) -> dict[str, str]:
     return {name: file_digest(file) for name, file in find_images(folder).items()}
-
-
-def run_all(request: Request) -> int:
-    """Everything that a request asks for, then the board; 1 if a method failed, the others still run.
-
-    With several ranks nothing runs after a failure: the rank that failed would no longer be in step with the rest.
-    """
-    device = ranks.start(request.hardware.device)
-    first = ranks.rank() == 0
-
-    def say(line: str) -> None:
-        if first:
-            print(line, file=sys.stderr, flush=True)
-
-    bench = bench_of(replace(request, hardware=replace(request.hardware, device=device)), say=say)
-    say(describe(bench))
-    for name in request.methods:
-        refuse_uneven_batch(name, bench.config(name), ranks.count() * request.hardware.accumulate)
-    bench.refuse_missing_assets(request.methods, request.seeds)
-    failed = []
-    for name in honeypots_of(request.track):
-        bench.run_honeypot(name)
-    for name in ceilings_of(request.track):
-        bench.run_ceiling(name)
-    for name in request.methods:
-        for seed in request.seeds:
-            try:
-                bench.run(name, seed)
-            except Exception as error:
-                if ranks.count() > 1:
-                    raise
-                if not isinstance(error, ContractError):
-                    traceback.print_exc()
-                failed.append(f"{name}, seed {seed}")
-                say(f"{name}: {error if isinstance(error, ContractError) else repr(error)}")
-    if first:
-        leaderboard.write_pages(request.leaderboards)
-        print(board_text(bench))
-    if failed:
-        say(f"{len(failed)} of {len(request.methods) * len(request.seeds)} runs failed and left no record: {'; '.join(failed)}")
-    return 1 if failed else 0
-
-
-def bench_of(request: Request, say: Callable[[str], None] = lambda line: None) -> Bench:
-    """The bench for a request's task."""
-    from sarbench.bench.match_pipeline import MatchBench
-
-    kind = MatchBench if request.track.protocol.task == "matching" else Bench
-    return kind(request.track, request.hardware, request.runs, request.leaderboards, request.settings, say=say)
-
-
-def describe(bench: Bench) -> str:
-    """One line on what is run, and what it leaves unmeasured."""
-    track, hardware = bench.track, bench.hardware
-    line = (
-        f"{track.slug}: preset {track.preset}, {track.size.budget_images} training images a run, "
-        f"on {device_name(hardware)} in {hardware.precision}"
-    )
-    return "\n".join([line, *unmeasured(track)])
-
-
-def unmeasured(track: Track) -> list[str]:
-    """What a run on this track leaves unmeasured, and how to get it."""
-    judged = () if track.protocol.task == "matching" else track.metrics  # a matcher's scores need no weights
-    lines = [reason for name in judged if (reason := why_unmeasured(registry.load_metric(name)))]
-    lines += judging.missing_weights(track)
-    lacking = not_yet(track.protocol)
-    return lines + [f"not measured, since this version has none of them: {', '.join(lacking)}"] * bool(lacking)
-
-
-def board_text(bench: Bench) -> str:
-    """The track's board, for a terminal."""
-    page = bench.leaderboards / f"{bench.track.slug}.md"
-    return f"{board_page.compact(Store(bench.leaderboards).read(bench.track.slug))}\n\nboard: {page}"

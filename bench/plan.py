@@ -20,8 +20,8 @@ from sarbench.bench.match import match
 from sarbench.bench.matcher import MatchBatch, Matcher, Patches, template_px
 from sarbench.bench.material import Packed, is_known
 from sarbench.bench.options import Request
-from sarbench.bench.pipeline import bench_of, unmeasured
 from sarbench.bench.plan_judges import Shape, further_images, planned
+from sarbench.bench.runs import bench_of, unmeasured
 from sarbench.bench.settings import config_of
 from sarbench.bench.tracks import Track, how_to_get
 from sarbench.bench.train import Game, Hardware

@@ -52,6 +52,7 @@ def test_score(race: Race, folders: tuple[Path, Path, Path], tmp_path: Path, pee
     elif cached:
         pytest.skip("the floor is of both sides")
     cache = (tmp_path / "cache",) if cached else ()
-    if cached:
-        _job("own", *folders, *cache)
+    if cached:  # by another set of translations, since those that were scored are kept too
+        _, reference, weights = folders
+        _job("own", reference, reference, weights, *cache)
     race(partial(_job, "own", *folders, *cache), {peer: partial(_job, peer, *folders)}, images=PAIRS, rounds=1)

@@ -14,7 +14,7 @@ from sarbench.bench.errors import ContractError
 from sarbench.bench.honeypots import HONEYPOTS
 from sarbench.bench.match_pipeline import MATCHING
 from sarbench.bench.options import pair
-from sarbench.bench.pipeline import TRANSLATING, code_hash
+from sarbench.bench.provenance import TRANSLATING, code_hash
 from sarbench.bench.records import Record, Score, protocol_hash
 from sarbench.bench.rescore import Review, differing
 from sarbench.bench.settings import config_of

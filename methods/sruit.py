@@ -72,6 +72,11 @@ class SRUIT(Method):
             "Two shared residual blocks in each encoder and each decoder, where the paper says two residual layers.",
             "The generators maximise log Dis(fake) in place of minimising log(1 - Dis(fake)).",
             "The second adversarial term of Eq. 4, printed as a copy of the first, is read as that of Dis_B.",
+            "The losses of a discriminator are summed over its scales, of which the paper says nothing.",
+            "Neither batch size nor schedule is given: batches of one image, and a rate that is constant, then falls to 0.",
+            "The paper names 200 epochs for its rivals alone; the protocols of its tables give them to every method.",
+            "Those protocols flip and turn the training images by 90 degrees; the paper says nothing of it for translation.",
+            "The ablation of latent alignment is an L1 at a weight of 100; the paper gives no weight.",
         ),
         licence="no code found",
     )

@@ -22,7 +22,7 @@ def test_every_row_runs_with_its_own_settings(monkeypatch: pytest.MonkeyPatch, c
     seen: list[Any] = []
     monkeypatch.setattr(registry, "load_learner", lambda name: SimpleNamespace(ablations=TABLES))
     monkeypatch.setattr(ablate, "request", lambda asked: asked)
-    monkeypatch.setattr("sarbench.bench.pipeline.run_all", lambda asked: seen.append(asked) or int(len(seen) == 2))
+    monkeypatch.setattr("sarbench.bench.runs.run_all", lambda asked: seen.append(asked) or int(len(seen) == 2))
     assert cli.main(["ablate", "m", "--table", "2", "--budget", "8"]) == 1  # the second row failed, the third still ran
     assert [asked["set"] for asked in seen] == [[], ["msm=off"], ["cam=false"]]
     assert all(asked["method"] == ["m"] and asked["budget"] == 8 for asked in seen)

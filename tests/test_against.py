@@ -16,8 +16,8 @@ from sarbench.bench.against import Baseline, baseline
 from sarbench.bench.errors import ContractError
 from sarbench.bench.options import OPTIONS, Request, request
 from sarbench.bench.outcomes import Outcome, Verdict
-from sarbench.bench.pipeline import bench_of
 from sarbench.bench.records import Store
+from sarbench.bench.runs import bench_of
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--data-option", "size_px=64", "--data-option", "n_train=4", "--data-option", "n_test=2", "--budget", "8"]

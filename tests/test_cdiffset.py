@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sarbench.bench import assets
-from sarbench.bench.interface import Batch, ContractError, Pairs
+from sarbench.bench.interface import Batch, ContractError, Pairs, normal
 from sarbench.bench.pipeline import Bench
 from sarbench.bench.tracks import track
 from sarbench.bench.train import Hardware
@@ -24,6 +24,7 @@ from sarbench.methods.losses.confidence_diffusion import TAU, V_MAX, V_MIN, c_di
 from sarbench.methods.losses.variational import kl_to_standard_normal
 from sarbench.methods.networks import latent_diffusion
 from sarbench.methods.networks.diffusion_unet import DiffusionUNet, sinusoids
+from sarbench.methods.processes import ddim, ddpm
 
 TINY = replace(CDiffSET.presets["tiny"], unet_widths=(8, 16), vae_widths=(8, 8), steps=4)
 STABLE = replace(
@@ -191,17 +192,22 @@ def test_the_steps_of_a_process_are_far_apart_as_sinusoids():
 # --- The method ------------------------------------------------------------------------------------------------------
 
 
-def test_the_autoencoder_learns_first_then_stands_still_and_the_loss_changes_with_the_stage():
-    found = {progress: {p: sorted(losses) for p, losses in turns(build(), progress).items()} for progress in (0, 0.3, 0.5)}
+def test_the_autoencoder_learns_alone_then_stands_still_and_the_two_stages_of_the_unet_share_the_rest():
+    found = {p: {player: sorted(losses) for player, losses in turns(build(), p).items()} for p in (0, 0.24, 0.25, 0.62, 0.63)}
+    autoencoder = {"autoencoder": ["kl", "reconstruction"]}
     assert found == {
-        0: {"autoencoder": ["kl", "reconstruction"], "unet": ["mse"]},
-        0.3: {"unet": ["mse"]},
-        0.5: {"unet": ["c_diff"]},
+        0: autoencoder,
+        0.24: autoencoder,
+        0.25: {"unet": ["mse"]},
+        0.62: {"unet": ["mse"]},
+        0.63: {"unet": ["c_diff"]},
     }
+    schedule = build().players()["unet"].optimizer.schedule
+    assert [schedule(p) for p in (0.25, 0.4375, 0.625, 0.8125)] == pytest.approx([1.0, 0.5, 1.0, 0.5])
 
 
 def test_one_stage_has_the_confidence_from_the_start_and_the_squared_error_never_has_it():
-    assert list(turns(build(replace(TINY, stages=1)), 0.0)["unet"]) == ["c_diff"]
+    assert list(turns(build(replace(TINY, stages=1)), 0.25)["unet"]) == ["c_diff"]
     assert list(turns(build(replace(TINY, loss="mse")), 1.0)["unet"]) == ["mse"]
 
 
@@ -209,8 +215,8 @@ def test_every_loss_mode_and_beta_changes_the_second_stage_alone():
     def losses(config: Config) -> tuple[float, ...]:
         method = build(config)
         nn.init.normal_(method.unet.head[-1].weight, std=0.1)  # else the confidence is 1, where beta means nothing
-        first, second = turns(method, 0.0), turns(method, 0.7)
-        same = (*first["autoencoder"].values(), *first["unet"].values())
+        same = (*turns(method, 0.0)["autoencoder"].values(), *turns(method, 0.3)["unet"].values())
+        second = turns(method, 0.7)
         return (*(loss.item() for loss in same), *(loss.item() for loss in second["unet"].values()))
 
     configs = [replace(TINY, loss=mode) for mode in MODES] + [replace(TINY, beta=beta) for beta in (0.0, 0.5)]
@@ -290,15 +296,17 @@ class Oracle(nn.Module):
 
 
 class Velocity(nn.Module):
-    """An oracle of the noise that says it by way of the velocity."""
+    """An oracle of the noise that says it by way of the velocity, under the input of the small U-Net."""
 
     def __init__(self, noise: Oracle) -> None:
         super().__init__()
         self.noise = noise
 
     def forward(self, z: Tensor, t: Tensor) -> Tensor:
-        out, abar = self.noise(z, t), self.noise.abar[t].view(-1, 1, 1, 1)
-        return torch.cat([(out[:, :4] - (1 - abar).sqrt() * z[:, 4:]) / abar.sqrt(), out[:, 4:]], dim=1)
+        abar = self.noise.abar[t].view(-1, 1, 1, 1)
+        z = torch.cat([z[:, :4], z[:, 4:] / abar.sqrt()], dim=1)  # it is given the best linear guess of the clean code
+        out = self.noise(z, t)
+        return torch.cat([abar.sqrt() * out[:, :4] - (1 - abar).sqrt() * self.noise.z_y, out[:, 4:]], dim=1)
 
 
 @pytest.mark.parametrize("output", ["noise", "velocity"])
@@ -311,6 +319,32 @@ def test_with_a_perfect_predictor_the_translation_is_what_the_autoencoder_makes_
         torch.testing.assert_close(
             method.translate(batch.source, batch.seeds), method.reconstruct(batch.target, batch.seeds), atol=1e-4, rtol=0
         )
+
+
+@pytest.mark.parametrize("output", ["noise", "velocity"])
+def test_a_perfect_predictor_has_no_loss_whichever_of_the_two_it_says(output):
+    method, batch = build(replace(TINY, output=output, loss="mse")), pairs()
+    with torch.no_grad():
+        oracle = Oracle(method.encoder(batch.paired.target)[0], method.abar)
+    method.unet = oracle if output == "noise" else Velocity(oracle)
+    assert turns(method, 0.3, batch)["unet"]["mse"].item() == pytest.approx(0.0, abs=1e-5)
+
+
+def test_a_squared_error_of_the_velocity_is_one_of_the_noise_over_what_is_left_of_the_image():
+    """So steps at which hardly anything is left, which decide what is where, count as much as the others."""
+    z, eps, said = torch.randn(3, 5, 4, 2, 2, dtype=torch.float64)
+    abar = torch.tensor([0.005, 0.1, 0.5, 0.9, 0.99], dtype=torch.float64)
+    of_velocity = (ddpm.noised(eps, -z, abar) - said).square()
+    of_noise = (eps - ddpm.noise_of_velocity(ddpm.noised(z, eps, abar), said, abar)).square()
+    torch.testing.assert_close(of_velocity, of_noise / abar[:, None, None, None])
+
+
+@pytest.mark.parametrize("preset", ["bench", "tiny"])
+def test_a_schedule_from_nothing_starts_in_noise_alone_and_no_step_of_it_divides_by_zero(preset):
+    config = CDiffSET.presets[preset]
+    abar = build(replace(TINY, beta_last=config.beta_last)).abar
+    assert abar[ddim.leading_steps(config.T, config.steps)[0]] < 2e-4
+    assert abar.min() > torch.finfo(abar.dtype).tiny
 
 
 def test_a_confidence_map_has_the_size_of_the_image_and_spans_0_to_1():
@@ -433,6 +467,21 @@ def test_the_paper_preset_is_the_published_network():
     assert {id(p) for p in method.players()["unet"].parameters()} == {id(p) for p in method.parameters() if p.requires_grad}
 
 
+def test_the_pretrained_unet_still_says_the_noise_of_what_it_is_given(find):
+    """Nothing that the small U-Net needs reaches Stable Diffusion: schedule, input, output and loss are the paper's."""
+    method, batch = loaded(find, loss="mse"), pairs()
+    seen: list[Tensor] = []
+    method.unet.register_forward_hook(lambda _, given, out: seen.extend([given[0], given[1], out]))
+    loss = turns(method, 0.0, batch)["unet"]["mse"]
+    (z, t, out), eps = seen, normal(batch.paired.seeds, (4, 4, 4), "eps")
+    z_y = method.encoder(batch.paired.target)[0]
+    abar = ddpm.alpha_bar(ddpm.scaled_linear(0.00085, 0.012, 1000)).float()[t]
+    torch.testing.assert_close(z[:, 4:], ddpm.noised(z_y, eps, abar))
+    torch.testing.assert_close(loss, (out[:, :4] - eps).square().mean())
+    schedule = loaded(find).players()["unet"].optimizer.schedule
+    assert schedule == Restarted("cosine", warmup=0.002, bounds=(0.0, 0.5, 1.0))
+
+
 def test_weights_come_from_a_folder_of_diffusers(find):
     import diffusers
 
@@ -524,10 +573,11 @@ class Doubles(nn.Module):
 
 
 def test_both_backbones_share_the_loss_and_the_sampler():
-    """With the same networks in place of their own, they give the same numbers."""
+    """With the same networks in place of their own, and one schedule, they give the same numbers."""
     pytest.importorskip("diffusers")
     results = []
-    for method in (build(replace(TINY, output="noise")), build(STABLE)):
+    small = replace(TINY, output="noise", beta_last=STABLE.beta_last)
+    for method in (build(small), build(STABLE)):
         method.encoder, method.unet, method.decoder = Halves(), Echo(), Doubles()
         source, seeds = pairs().paired.source, torch.arange(4)
         losses = [turns(method, progress)["unet"].popitem() for progress in (0.3, 0.9)]

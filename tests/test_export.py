@@ -14,9 +14,9 @@ import pytest
 
 from sarbench.bench import cli, export, options
 from sarbench.bench.images import read_image
-from sarbench.bench.pipeline import bench_of
 from sarbench.bench.protocols import PROTOCOLS, Size
 from sarbench.bench.registry import load_dataset
+from sarbench.bench.runs import bench_of
 
 SYNTHETIC = ["--protocol", "synthetic-render", "--preset", "tiny", "--budget", "8"]
 SMALL = [f"--data-option={option}" for option in ("size_px=64", "n_train=3", "n_test=2")]

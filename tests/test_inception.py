@@ -116,6 +116,22 @@ def test_the_network_agrees_with_that_of_pytorch_fid_under_the_same_random_weigh
     assert_close(ours(x), expected)
 
 
+@torch.inference_mode()
+def test_without_onednn_the_network_says_the_same(ours):
+    x = noise(1).contiguous(memory_format=torch.channels_last)
+    with torch.backends.mkldnn.flags(enabled=False):
+        plain = ours(x)
+    assert_close(ours(x), plain)
+
+
+@torch.inference_mode()
+def test_images_of_another_size_have_kernels_of_their_own(state, ours):
+    small = noise(1)[:, :, :97, :131].contiguous(memory_format=torch.channels_last)
+    expected = in_float64(state, small)
+    ours(noise(1))
+    assert_close(ours(small), expected)
+
+
 def test_every_convolution_of_the_file_is_used_and_nothing_else(state, ours):
     used = []
     with mock.patch.object(ours, "conv", lambda x, name, *a, **k: used.append(name) or Inception.conv(ours, x, name, *a, **k)):

