@@ -47,7 +47,16 @@ COMMANDS = {
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 for success, 1 for a clear error, 2 for a wrong command line."""
-    words = sys.argv[1:] if words is None else list(words)
+    try:
+        code = _run(sys.argv[1:] if words is None else list(words))
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
         return 0
@@ -68,9 +77,8 @@ def main(words: Sequence[str] | None = None) -> int:
     except ContractError as error:
         print(f"sarbench {words[0]}: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except BrokenPipeError:
+        raise
     except OSError as error:  # the system refused: no bug of ours, and no half-written file counts as a result
         print(f"sarbench {words[0]}: {error}; mend that and run the same command again", file=sys.stderr)
         return 1

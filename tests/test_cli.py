@@ -33,6 +33,13 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
     assert f"usage: sarbench {name}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("words", ["--help", "list"])
+def test_a_reader_that_has_seen_enough_is_no_error(words: str) -> None:
+    command = f"{sys.executable} -m sarbench.bench.cli {words} | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert (done.stdout.splitlines()[-1], done.stderr) == ("0", "")
+
+
 def test_list_shows_methods_datasets_metrics_and_protocols(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["list"]) == 0
     shown = capsys.readouterr().out
