@@ -123,7 +123,9 @@ def render(
     )
     parts += ["## Floors", why_floors, score_table(board, board.floors, notes) if board.floors else none]
     why_pots = "Made from the target images; never ranked; they show what a metric can be fooled by."
-    pots = score_table(board, board.honeypots, notes) if board.honeypots else none
+    paired = (board.newest.terms.model_extra or {}).get("paired", True)
+    no_pots = none if paired else "None: of unpaired domains no target belongs to a source, so there is nothing to make one from."
+    pots = score_table(board, board.honeypots, notes) if board.honeypots else no_pots
     parts += [] if matching else ["## Honeypots", why_pots, pots]
     why_ceilings = (
         "Made from the target images; never ranked; they show what a right answer scores, and what a method can reach."

@@ -115,6 +115,12 @@ def test_a_ceiling_ranks_nowhere_and_fools_no_metric(page):
     assert "`second_look`" in section(text, "What was run")
 
 
+def test_a_board_of_unpaired_domains_says_why_it_has_no_honeypots(page):
+    assert "None has been run yet" in section(page({}, FLOOR), "Honeypots")
+    unpaired = {"terms": {"paired": False}}
+    assert "no target belongs to a source" in section(page(unpaired, {**FLOOR, **unpaired}), "Honeypots")
+
+
 # --- By land cover ---
 
 
