@@ -124,8 +124,8 @@ def render(
     parts += ["## Floors", why_floors, score_table(board, board.floors, notes) if board.floors else none]
     why_pots = "Made from the target images; never ranked; they show what a metric can be fooled by."
     paired = (board.newest.terms.model_extra or {}).get("paired", True)
-    no_pots = none if paired else "None: of unpaired domains no target belongs to a source, so there is nothing to make one from."
-    pots = score_table(board, board.honeypots, notes) if board.honeypots else no_pots
+    unpaired = "None: of unpaired domains no target belongs to a source, so that there is nothing to make one from."
+    pots = score_table(board, board.honeypots, notes) if board.honeypots else (none if paired else unpaired)
     parts += [] if matching else ["## Honeypots", why_pots, pots]
     why_ceilings = (
         "Made from the target images; never ranked; they show what a right answer scores, and what a method can reach."
