@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from sarbench.bench.interface import Batch, Pairs
-from sarbench.bench.judges._translator import Cycle, perceptual, windows
+from sarbench.bench.judges._translator import Change, Cycle, perceptual, windows
 from sarbench.bench.judges.bdl import BDL, Config, plan
 from sarbench.bench.train import Game, Hardware
 
@@ -100,6 +100,17 @@ def test_bdl_labels_anew_at_each_round_and_not_before() -> None:
 
 
 # --- The backward direction ---
+
+
+def test_f_that_says_a_change_begins_nearer_to_an_image_and_stays_in_its_range() -> None:
+    changes, paints = (bdl(translator_residual=residual).translator for residual in (True, False))
+    x = batch().unpaired.source
+    assert changes is not None
+    assert paints is not None
+    assert (changes(x) - x).abs().mean() < 0.5 * (paints(x) - x).abs().mean()
+    assert isinstance(changes.F, Change)
+    nn.init.constant_(changes.F.generator.head.bias, 10.0)  # adds 1
+    assert torch.allclose(changes.F(x), (x + 1).clamp(max=1))
 
 
 def test_m_gets_no_gradient_from_what_it_sees_of_translations_and_f_does() -> None:

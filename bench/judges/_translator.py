@@ -37,6 +37,18 @@ class Cycle(NamedTuple):
     T_again: Images  # F(T')
 
 
+class Change(nn.Module):
+    """A generator that says what to add to an image: it begins near leaving it alone."""
+
+    def __init__(self, generator: ResNetGenerator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, x: Images) -> Images:
+        """The changed image, in [-1, 1]."""
+        return (x + self.generator(x)).clamp(-1, 1)
+
+
 class Translator(nn.Module):
     """F and its inverse, each under a patch discriminator, with pools of what they made before."""
 
@@ -49,11 +61,13 @@ class Translator(nn.Module):
         discriminator_width: int,
         discriminator_layers: int,
         pool_size: int,
+        residual: bool,
     ) -> None:
         super().__init__()
 
-        def generator() -> ResNetGenerator:
-            return initialization.normal(ResNetGenerator(channels, channels, width=width, blocks=blocks))
+        def generator() -> nn.Module:
+            network = initialization.normal(ResNetGenerator(channels, channels, width=width, blocks=blocks))
+            return Change(network) if residual else network
 
         def discriminator() -> PatchDiscriminator:
             return initialization.normal(PatchDiscriminator(channels, width=discriminator_width, layers=discriminator_layers))

@@ -13,7 +13,7 @@ Differs from the paper: one budget for all stages, whose lengths are shares of i
 go on from their weights at every stage, where the authors' readme starts M again from ImageNet. Paper and code disagree on
 Eq. 6, see `_translator.perceptual`; F has no identity loss, as in Eq. 2, where the code has CycleGAN's. The threshold is 0.9
 for each class; the authors' code lowers it to the median of classes that are less certain, for which the whole target set would
-have to be labelled first. Adam in place of SGD.
+have to be labelled first. Adam in place of SGD. In the preset tiny F says what to add to an image, not the image.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class Config(AdapterConfig):
     translator_rate: float = setting(2e-4, "readme: CycleGAN's; its Sec. 4")
     translator_width: int = setting(64, "Sec. 4.1: CycleGAN's generator")
     translator_blocks: int = setting(9, "Sec. 4.1: of CycleGAN's generator")
+    translator_residual: bool = setting(False, "ours: F adds to an image, so that a short training can't spoil it")
     image_discriminator_width: int = setting(64, "CycleGAN, Sec. 7.2")
     image_discriminator_layers: int = setting(3, "CycleGAN, Sec. 4: patches of 70x70 px")
     pool_size: int = setting(50, "CycleGAN, Sec. 4")
@@ -81,12 +82,16 @@ class BDL(Adapter):
         "bench": Config(**vars(BENCH), translator_width=32, pool_size=6),  # for each of eight rows
         "tiny": Config(
             **vars(TINY) | {"learning_rate": 2e-3},
-            translators=0,  # with one M learned less on validation scenes (one seed): IoU 0.09 for 0.20
+            translators=1,
             rounds=1,
-            first=0.6,
+            labels_alone=0.4,
+            translating=0.25,
+            first=0.8,
+            # On validation scenes the mean IoU of three seeds is 0.19; 0.21 without F; 0.09 (one seed) with F as CycleGAN's.
+            translator_residual=True,
             discriminator_width=8,
             discriminator_rate=1e-3,  # from random weights
-            translator_rate=1e-3,
+            translator_rate=5e-4,
             translator_width=8,
             translator_blocks=3,
             image_discriminator_width=8,
@@ -111,6 +116,7 @@ class BDL(Adapter):
                 discriminator_width=c.image_discriminator_width,
                 discriminator_layers=c.image_discriminator_layers,
                 pool_size=c.pool_size,
+                residual=c.translator_residual,
             )
         self.plan = plan(config)
         self.stage: Tensor
